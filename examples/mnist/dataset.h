@@ -1,0 +1,46 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace mnist {
+
+/// The data sets that come as MNIST's four files.
+enum class DatasetName { mnist, fashion_mnist };
+
+/// What labels 0 to 9 stand for: "0" to "9", or "T-shirt/top" to "Ankle boot".
+const std::array<std::string_view, 10>& class_names(DatasetName name);
+
+/// Grey images with their labels.
+struct Split {
+  std::vector<std::uint8_t> images;  ///< [count, height, width], 0 is background
+  std::vector<std::uint8_t> labels;  ///< [count], each in 0..9
+  int count = 0;
+  int height = 0;
+  int width = 0;
+
+  /// The pixels of image `index` (0 <= index < count), row by row.
+  std::span<const std::uint8_t> image(int index) const {
+    const std::size_t size = static_cast<std::size_t>(height) * static_cast<std::size_t>(width);
+    return std::span(images).subspan(static_cast<std::size_t>(index) * size, size);
+  }
+};
+
+struct Dataset {
+  Split train;
+  Split test;
+};
+
+/// Loads MNIST or Fashion-MNIST from the four IDX files in `directory`: train-images, train-labels,
+/// t10k-images and t10k-labels, each named as in "train-images-idx3-ubyte" or "train-images.idx3-ubyte", with
+/// or without ".gz" (a plain file is taken before a gzipped one).
+///
+/// Throws kg::Error when a file is missing (the message lists all that are), when read_idx() refuses one, or
+/// when they do not hold 28x28 images with one label in 0..9 each.
+Dataset load_dataset(const std::filesystem::path& directory);
+
+}  // namespace mnist

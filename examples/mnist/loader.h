@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "augment.h"
+#include "dataset.h"
+#include "kernelgrad/tensor.h"
+
+namespace mnist {
+
+/// Images ready for a network, with their labels.
+struct Batch {
+  kg::Tensor images;  ///< float32 [n, 1, height, width], normalised
+  kg::Tensor labels;  ///< int64 [n]
+};
+
+struct LoaderOptions {
+  int batch_size = 128;
+  std::uint64_t seed = 0;
+  bool shuffle = false;
+  Augmentation augmentation = Augmentation();
+};
+
+/// Cuts a split into batches; the last may be smaller. The order depends on (seed, epoch), the pixels of an
+/// image on (seed, epoch, index of the image) and on nothing else: neither on the batch size nor on the
+/// number of threads.
+class Loader {
+ public:
+  /// `split` must outlive the loader.
+  Loader(const Split& split, LoaderOptions options);
+
+  /// Draws the order of an epoch, counted from 1.
+  void start_epoch(int epoch);
+  int batches() const;
+  /// Batch 0 <= index < batches() of the epoch.
+  Batch batch(int index) const;
+
+ private:
+  const Split& split_;
+  LoaderOptions options_;
+  int epoch_ = 0;
+  std::vector<int> order_;
+};
+
+}  // namespace mnist

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/dropout.h"
+#include "kernels/stream.h"
+
+namespace kg::kernels {
+
+/// Batch normalisation (Ioffe & Szegedy, 2015) of [n, channels, plane], with the element-wise operations
+/// around it that would otherwise each be a pass over memory of their own:
+///
+///   output = dropout(relu_after(gamma * (relu_before(input) - mean) / sqrt(variance + epsilon) + beta))
+///
+/// relu_before and relu_after are the identity unless set, dropout is unless dropout.p > 0. `gamma` and
+/// `beta` [channels] may be null together: 1 and 0.
+struct BatchNormProblem {
+  std::int64_t n, channels, plane;
+  double epsilon = 1e-5;
+  bool relu_before = false, relu_after = false;
+  DropoutProblem dropout = {};
+};
+
+template <class T>
+struct BatchNormKernels {
+  /// Normalises with the batch's mean and biased variance over (n, plane); writes mean and 1 / sqrt(variance
+  /// + epsilon) for backward. If running_mean is not null: running = (1 - momentum) * running + momentum *
+  /// batch, where the variance's batch value is the unbiased one.
+  void (*forward_training)(const BatchNormProblem&, const T* input, const T* gamma, const T* beta,
+                           double momentum, T* running_mean, T* running_var, T* mean, T* inv_std, T* output,
+                           Stream);
+  /// Normalises with given mean and variance; writes 1 / sqrt(variance + epsilon) for backward.
+  void (*forward_inference)(const BatchNormProblem&, const T* input, const T* gamma, const T* beta,
+                            const T* mean, const T* var, T* inv_std, T* output, Stream);
+  /// Gradients of either forward. `batch_statistics`: mean and inv_std depend on the input (training).
+  /// grad_input may be null; grad_gamma and grad_beta may be null together.
+  void (*backward)(const BatchNormProblem&, bool batch_statistics, const T* input, const T* grad_output,
+                   const T* gamma, const T* beta, const T* mean, const T* inv_std, T* grad_input,
+                   T* grad_gamma, T* grad_beta, Stream);
+};
+
+namespace cpu {
+template <class T>
+const BatchNormKernels<T>& batch_norm();
+}
+namespace cuda {
+template <class T>
+const BatchNormKernels<T>& batch_norm();
+}
+
+}  // namespace kg::kernels

@@ -1,0 +1,61 @@
+#include "kernels/avg_pool2d.h"
+
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/pool2d_window.h"
+
+namespace kg::kernels::cpu {
+
+namespace {
+
+template <class T>
+T divisor(const Pool2dProblem& p, bool count_include_pad, Window rows, Window columns) {
+  return static_cast<T>(count_include_pad ? p.k_h * p.k_w
+                                          : (rows.end - rows.begin) * (columns.end - columns.begin));
+}
+
+/// Calls body(plane, window rows, window columns, output index) for every window, planes shared out among the
+/// threads.
+template <class Body>
+void for_windows(const Pool2dProblem& p, const Body& body) {
+  const std::int64_t out_h = p.out_h(), out_w = p.out_w();
+  parallel_for_ranges(p.planes, planes_per_task, [&](Range planes) {
+    std::int64_t index = planes.begin * out_h * out_w;
+    for (std::int64_t z = planes.begin; z < planes.end; ++z)
+      for (std::int64_t y = 0; y < out_h; ++y)
+        for (std::int64_t x = 0; x < out_w; ++x) body(z, window_rows(p, y), window_columns(p, x), index++);
+  });
+}
+
+template <class T>
+void forward(const Pool2dProblem& p, bool count_include_pad, const T* input, T* output, Stream) {
+  for_windows(p, [&](std::int64_t z, Window rows, Window columns, std::int64_t index) {
+    T sum = 0;
+    for (std::int64_t y = rows.begin; y < rows.end; ++y)
+      for (std::int64_t x = columns.begin; x < columns.end; ++x) sum += input[(z * p.h + y) * p.w + x];
+    output[index] = sum / divisor<T>(p, count_include_pad, rows, columns);
+  });
+}
+
+template <class T>
+void backward(const Pool2dProblem& p, bool count_include_pad, const T* grad_output, T* grad_input, Stream) {
+  parallel_for_ranges(p.planes * p.h * p.w, elements_per_piece, [&](Range range) {
+    std::fill(grad_input + range.begin, grad_input + range.end, T(0));
+  });
+  for_windows(p, [&](std::int64_t z, Window rows, Window columns, std::int64_t index) {
+    const T share = grad_output[index] / divisor<T>(p, count_include_pad, rows, columns);
+    for (std::int64_t y = rows.begin; y < rows.end; ++y)
+      for (std::int64_t x = columns.begin; x < columns.end; ++x) grad_input[(z * p.h + y) * p.w + x] += share;
+  });
+}
+
+}  // namespace
+
+template <class T>
+const AvgPool2dKernels<T>& avg_pool2d() {
+  static constexpr AvgPool2dKernels<T> kernels{forward<T>, backward<T>};
+  return kernels;
+}
+template const AvgPool2dKernels<float>& avg_pool2d();
+template const AvgPool2dKernels<double>& avg_pool2d();
+
+}  // namespace kg::kernels::cpu

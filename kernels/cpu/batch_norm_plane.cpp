@@ -1,0 +1,174 @@
+#include "kernels/cpu/batch_norm_plane.h"
+
+#include <type_traits>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/batch_norm_plane.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace kg::kernels::cpu {
+namespace HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+template <class T>
+using Lanes = hn::ScalableTag<T>;
+template <class T>
+using Vector = hn::Vec<Lanes<T>>;
+
+/// max(x, 0), where NaN stays NaN.
+template <class V>
+HWY_INLINE V relu_if(bool on, V x) {
+  const hn::DFromV<V> d;
+  return on ? hn::IfThenZeroElse(hn::Lt(x, hn::Zero(d)), x) : x;
+}
+
+/// Calls f(vector offset, number of lanes that count) over [0, count). Lanes beyond the number must be masked
+/// by the caller.
+template <class T, class F>
+HWY_INLINE void for_vectors(std::int64_t count, const F& f) {
+  const std::int64_t lanes = hn::Lanes(Lanes<T>());
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) f(i, std::false_type());
+  if (i < count) f(i, std::true_type());
+}
+
+/// Loads and stores that leave out the lanes from `count` on where `Tail`.
+template <class T>
+struct Span {
+  std::int64_t count;
+  template <class Tail>
+  HWY_INLINE Vector<T> load(const T* from, std::int64_t i, Tail) const {
+    const Lanes<T> d;
+    if constexpr (Tail::value)
+      return hn::MaskedLoad(hn::FirstN(d, static_cast<std::size_t>(count - i)), d, from + i);
+    return hn::LoadU(d, from + i);
+  }
+  template <class Tail>
+  HWY_INLINE void store(Vector<T> value, T* to, std::int64_t i, Tail) const {
+    const Lanes<T> d;
+    if constexpr (Tail::value)
+      hn::BlendedStore(value, hn::FirstN(d, static_cast<std::size_t>(count - i)), d, to + i);
+    else
+      hn::StoreU(value, d, to + i);
+  }
+  template <class Tail>
+  HWY_INLINE Vector<T> zero_beyond(Vector<T> value, std::int64_t i, Tail) const {
+    const Lanes<T> d;
+    if constexpr (Tail::value)
+      return hn::IfThenElseZero(hn::FirstN(d, static_cast<std::size_t>(count - i)), value);
+    return value;
+  }
+};
+
+template <class T>
+HWY_INLINE double total(Vector<T> sum) {
+  return static_cast<double>(hn::GetLane(hn::SumOfLanes(Lanes<T>(), sum)));
+}
+
+template <class T>
+Moments moments(const T* x, std::int64_t count, bool relu_before) {
+  const Lanes<T> d;
+  const Span<T> span{count};
+  Vector<T> sum = hn::Zero(d), squares = hn::Zero(d);
+  for_vectors<T>(count, [&](std::int64_t i, auto tail)
+                            HWY_ATTR { sum = hn::Add(sum, relu_if(relu_before, span.load(x, i, tail))); });
+  const double mean = total<T>(sum) / static_cast<double>(count);
+  const Vector<T> center = hn::Set(d, static_cast<T>(mean));
+  for_vectors<T>(count, [&](std::int64_t i, auto tail) HWY_ATTR {
+    const Vector<T> deviation =
+        span.zero_beyond(hn::Sub(relu_if(relu_before, span.load(x, i, tail)), center), i, tail);
+    squares = hn::MulAdd(deviation, deviation, squares);
+  });
+  return {mean, total<T>(squares)};
+}
+
+template <class T>
+void normalize(const Channel<T>& channel, const T* x, std::int64_t count, T* y) {
+  const Lanes<T> d;
+  const Span<T> span{count};
+  const Vector<T> scale = hn::Set(d, channel.scale), shift = hn::Set(d, channel.shift);
+  for_vectors<T>(count, [&](std::int64_t i, auto tail) HWY_ATTR {
+    const Vector<T> value = relu_if(channel.relu_before, span.load(x, i, tail));
+    span.store(relu_if(channel.relu_after, hn::MulAdd(value, scale, shift)), y, i, tail);
+  });
+}
+
+/// The gradient behind relu_after: 0 where the output was not positive.
+template <class T>
+HWY_INLINE Vector<T> behind_relu(const Channel<T>& channel, Vector<T> value, Vector<T> gradient) {
+  const Lanes<T> d;
+  if (!channel.relu_after) return gradient;
+  const Vector<T> output = hn::MulAdd(value, hn::Set(d, channel.scale), hn::Set(d, channel.shift));
+  return hn::IfThenElseZero(hn::Gt(output, hn::Zero(d)), gradient);
+}
+
+template <class T>
+GradientSums gradient_sums(const Channel<T>& channel, const T* x, const T* grad_output, std::int64_t count) {
+  const Lanes<T> d;
+  const Span<T> span{count};
+  const Vector<T> mean = hn::Set(d, channel.mean);
+  Vector<T> plain = hn::Zero(d), centered = hn::Zero(d);
+  for_vectors<T>(count, [&](std::int64_t i, auto tail) HWY_ATTR {
+    const Vector<T> value = relu_if(channel.relu_before, span.load(x, i, tail));
+    const Vector<T> gradient = behind_relu(channel, value, span.load(grad_output, i, tail));
+    plain = hn::Add(plain, gradient);
+    centered = hn::MulAdd(gradient, hn::Sub(value, mean), centered);
+  });
+  return {total<T>(plain), total<T>(centered) * static_cast<double>(channel.inv_std)};
+}
+
+template <class T>
+void input_gradient(const Channel<T>& channel, T mean_plain, T mean_normalized, const T* x,
+                    const T* grad_output, std::int64_t count, T* grad_input) {
+  const Lanes<T> d;
+  const Span<T> span{count};
+  const Vector<T> mean = hn::Set(d, channel.mean), scale = hn::Set(d, channel.scale),
+                  plain = hn::Set(d, mean_plain);
+  const Vector<T> slope = hn::Set(d, channel.inv_std * mean_normalized);
+  for_vectors<T>(count, [&](std::int64_t i, auto tail) HWY_ATTR {
+    const Vector<T> input = span.load(x, i, tail);
+    const Vector<T> value = relu_if(channel.relu_before, input);
+    const Vector<T> gradient = hn::Sub(behind_relu(channel, value, span.load(grad_output, i, tail)), plain);
+    const Vector<T> result = hn::Mul(scale, hn::NegMulAdd(hn::Sub(value, mean), slope, gradient));
+    span.store(channel.relu_before ? hn::IfThenElseZero(hn::Gt(input, hn::Zero(d)), result) : result,
+               grad_input, i, tail);
+  });
+}
+
+const PlaneLoops<float>& float_loops() {
+  static constexpr PlaneLoops<float> loops{moments<float>, normalize<float>, gradient_sums<float>,
+                                           input_gradient<float>};
+  return loops;
+}
+const PlaneLoops<double>& double_loops() {
+  static constexpr PlaneLoops<double> loops{moments<double>, normalize<double>, gradient_sums<double>,
+                                            input_gradient<double>};
+  return loops;
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace kg::kernels::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace kg::kernels::cpu {
+
+HWY_EXPORT(float_loops);
+HWY_EXPORT(double_loops);
+
+template <>
+const PlaneLoops<float>& plane_loops() {
+  return HWY_DYNAMIC_DISPATCH(float_loops)();
+}
+template <>
+const PlaneLoops<double>& plane_loops() {
+  return HWY_DYNAMIC_DISPATCH(double_loops)();
+}
+
+}  // namespace kg::kernels::cpu
+#endif

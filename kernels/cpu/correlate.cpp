@@ -1,0 +1,179 @@
+#include "kernels/cpu/correlate.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/correlate.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace kg::kernels::cpu {
+namespace HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+template <class T>
+using Lanes = hn::ScalableTag<T>;
+template <class T>
+using Vector = hn::Vec<Lanes<T>>;
+
+/// Channels by vectors of pixels that one pass keeps in registers. AVX-512 has 32 registers: 24 sums, 3
+/// vectors of pixels, a weight. The others have 16: 12 sums, 3 vectors of pixels, a weight. 8 x 3 needs 11
+/// loads for 24 multiply-adds, where 4 x 6 needs 10; it wins because the weights of 8 channels are one cache
+/// line.
+constexpr int max_channels = HWY_TARGET == HWY_AVX3 ? 8 : 4;
+constexpr int sums_in_registers = 3 * max_channels;
+constexpr int max_vectors = 6;
+
+constexpr int vectors_for(int channels) {
+  return sums_in_registers / channels < max_vectors ? sums_in_registers / channels : max_vectors;
+}
+
+/// Calls f(std::integral_constant<int, n>) for 1 <= n <= Max: turns a remainder into a template argument.
+template <int Max, class F>
+HWY_INLINE void with_constant(std::int64_t n, const F& f) {
+  if constexpr (Max > 1) {
+    if (n < Max) return with_constant<Max - 1>(n, f);
+  }
+  f(std::integral_constant<int, Max>());
+}
+
+template <int Channels, int Vectors, class T>
+HWY_INLINE void correlate_tile(const Correlation<T>& work, std::int64_t channel, std::int64_t pixel) {
+  const Lanes<T> d;
+  const std::int64_t lanes = hn::Lanes(d);
+  Vector<T> sums[Channels][Vectors];
+  for (int o = 0; o < Channels; ++o)
+    for (int v = 0; v < Vectors; ++v)
+      sums[o][v] = work.bias ? hn::Set(d, work.bias[channel + o]) : hn::Zero(d);
+  const T* source = work.source + pixel;
+  const T* weights = work.weights + channel;
+  for (std::int64_t t = 0; t < work.taps; ++t, weights += work.channels) {
+    const T* row = source + work.offsets[t];
+    Vector<T> pixels[Vectors];
+    for (int v = 0; v < Vectors; ++v) pixels[v] = hn::LoadU(d, row + v * lanes);
+    for (int o = 0; o < Channels; ++o) {
+      const Vector<T> weight = hn::Set(d, weights[o]);
+      for (int v = 0; v < Vectors; ++v) sums[o][v] = hn::MulAdd(pixels[v], weight, sums[o][v]);
+    }
+  }
+  for (int o = 0; o < Channels; ++o)
+    for (int v = 0; v < Vectors; ++v)
+      hn::StoreU(sums[o][v], d, work.output + (channel + o) * work.output_pitch + pixel + v * lanes);
+}
+
+template <int Channels, class T>
+void correlate_channels(const Correlation<T>& work, std::int64_t channel) {
+  const std::int64_t lanes = hn::Lanes(Lanes<T>());
+  constexpr int vectors = vectors_for(Channels);
+  std::int64_t pixel = 0;
+  for (; pixel + (vectors - 1) * lanes < work.count; pixel += vectors * lanes)
+    correlate_tile<Channels, vectors>(work, channel, pixel);
+  if (pixel < work.count)
+    with_constant<vectors>((work.count - pixel + lanes - 1) / lanes, [&](auto rest) HWY_ATTR {
+      correlate_tile<Channels, decltype(rest)::value>(work, channel, pixel);
+    });
+}
+
+/// Calls f(channels as a constant, first channel) for blocks of max_channels, then of smaller powers of two.
+template <class F>
+HWY_INLINE void for_channel_blocks(std::int64_t channels, const F& f) {
+  std::int64_t channel = 0;
+  for (; channel + max_channels <= channels; channel += max_channels)
+    f(std::integral_constant<int, max_channels>(), channel);
+  if constexpr (max_channels > 4) {
+    if (channel + 4 <= channels) f(std::integral_constant<int, 4>(), channel), channel += 4;
+  }
+  if (channel + 2 <= channels) f(std::integral_constant<int, 2>(), channel), channel += 2;
+  if (channel < channels) f(std::integral_constant<int, 1>(), channel);
+}
+
+template <class T>
+void correlate_all(const Correlation<T>& work) {
+  for_channel_blocks(work.channels, [&](auto channels, std::int64_t channel) HWY_ATTR {
+    correlate_channels<decltype(channels)::value>(work, channel);
+  });
+}
+
+/// Taps by channels: the sums stay in registers over all pixels of all images, then are added up across
+/// lanes.
+template <int Channels, int Taps, class T>
+HWY_INLINE void accumulate_tile(const ProductSums<T>& work, std::int64_t channel, std::int64_t tap) {
+  const Lanes<T> d;
+  const std::int64_t lanes = hn::Lanes(d);
+  Vector<T> sums[Channels][Taps];
+  for (int o = 0; o < Channels; ++o)
+    for (int t = 0; t < Taps; ++t) sums[o][t] = hn::Zero(d);
+  for (std::int64_t n = 0; n < work.images; ++n) {
+    const T* gradient = work.gradient + (n * work.channels + channel) * work.gradient_pitch;
+    const T* rows[Taps];
+    for (int t = 0; t < Taps; ++t) rows[t] = work.source + n * work.source_pitch + work.offsets[tap + t];
+    for (std::int64_t p = 0; p < work.count; p += lanes) {
+      Vector<T> pixels[Taps];
+      for (int t = 0; t < Taps; ++t) pixels[t] = hn::LoadU(d, rows[t] + p);
+      for (int o = 0; o < Channels; ++o) {
+        const Vector<T> grad = hn::Load(d, gradient + o * work.gradient_pitch + p);
+        for (int t = 0; t < Taps; ++t) sums[o][t] = hn::MulAdd(pixels[t], grad, sums[o][t]);
+      }
+    }
+  }
+  for (int t = 0; t < Taps; ++t)
+    for (int o = 0; o < Channels; ++o)
+      work.sums[(tap + t) * work.channels + channel + o] += hn::GetLane(hn::SumOfLanes(d, sums[o][t]));
+}
+
+template <int Channels, class T>
+void accumulate_channels(const ProductSums<T>& work, std::int64_t channel) {
+  constexpr int taps = vectors_for(Channels);
+  std::int64_t tap = 0;
+  for (; tap + taps <= work.taps; tap += taps) accumulate_tile<Channels, taps>(work, channel, tap);
+  if (tap < work.taps)
+    with_constant<taps>(work.taps - tap, [&](auto rest) HWY_ATTR {
+      accumulate_tile<Channels, decltype(rest)::value>(work, channel, tap);
+    });
+}
+
+template <class T>
+void accumulate_all(const ProductSums<T>& work) {
+  for_channel_blocks(work.channels, [&](auto channels, std::int64_t channel) HWY_ATTR {
+    accumulate_channels<decltype(channels)::value>(work, channel);
+  });
+}
+
+void correlate_float(const Correlation<float>& work) { correlate_all(work); }
+void correlate_double(const Correlation<double>& work) { correlate_all(work); }
+void accumulate_float(const ProductSums<float>& work) { accumulate_all(work); }
+void accumulate_double(const ProductSums<double>& work) { accumulate_all(work); }
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace kg::kernels::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace kg::kernels::cpu {
+
+HWY_EXPORT(correlate_float);
+HWY_EXPORT(correlate_double);
+HWY_EXPORT(accumulate_float);
+HWY_EXPORT(accumulate_double);
+
+template <>
+void correlate(const Correlation<float>& work) {
+  HWY_DYNAMIC_DISPATCH(correlate_float)(work);
+}
+template <>
+void correlate(const Correlation<double>& work) {
+  HWY_DYNAMIC_DISPATCH(correlate_double)(work);
+}
+template <>
+void accumulate_products(const ProductSums<float>& work) {
+  HWY_DYNAMIC_DISPATCH(accumulate_float)(work);
+}
+template <>
+void accumulate_products(const ProductSums<double>& work) {
+  HWY_DYNAMIC_DISPATCH(accumulate_double)(work);
+}
+
+}  // namespace kg::kernels::cpu
+#endif

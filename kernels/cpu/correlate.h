@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+
+/// The two inner loops of every convolution, in SIMD. Both see an image as planes whose rows follow one
+/// another without gaps (distance `pitch`), so that output pixel p = y * pitch + x finds the input of a tap
+/// at p plus a constant: every load is contiguous and no im2col is needed. The pitch - width surplus columns
+/// at the end of each row are computed and dropped. Strides, padding, dilation and groups are the caller's
+/// business: they only change where planes and taps lie.
+
+namespace kg::kernels::cpu {
+
+/// How many elements behind the last that `count` calls for may be read (their values do not matter, except
+/// that accumulate_products() multiplies them by 0), and written by correlate().
+inline constexpr std::int64_t correlate_slack = 128;
+
+template <class T>
+struct Correlation {
+  const T* source;
+  const std::int64_t* offsets;  ///< [taps] Where, from source, the input of output pixel 0 lies for each tap.
+  std::int64_t taps;
+  const T* weights;  ///< [taps][channels]
+  const T* bias;     ///< [channels] or null.
+  std::int64_t channels;
+  T* output;                  ///< [channels], output_pitch apart.
+  std::int64_t output_pitch;  ///< At least count rounded up by correlate_slack.
+  std::int64_t count;         ///< Output pixels per channel, surplus columns included.
+};
+
+/// output[o][p] = bias[o] + sum over t of weights[t][o] * source[offsets[t] + p], for p < count.
+template <class T>
+void correlate(const Correlation<T>& work);
+
+template <class T>
+struct ProductSums {
+  const T* source;  ///< [images], source_pitch apart.
+  std::int64_t source_pitch;
+  const std::int64_t* offsets;  ///< [taps]
+  std::int64_t taps;
+  const T* gradient;  ///< [images][channels][gradient_pitch]; 0 in surplus columns and from count on.
+  std::int64_t gradient_pitch;  ///< A multiple of correlate_slack.
+  std::int64_t channels, images, count;
+  T* sums;  ///< [taps][channels]
+};
+
+/// sums[t][o] += sum over images n and pixels p of gradient[n][o][p] * source[n][offsets[t] + p].
+template <class T>
+void accumulate_products(const ProductSums<T>& work);
+
+}  // namespace kg::kernels::cpu

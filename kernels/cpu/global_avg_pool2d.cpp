@@ -1,0 +1,42 @@
+#include "kernels/global_avg_pool2d.h"
+
+#include <algorithm>
+
+#include "kernels/cpu/parallel.h"
+
+namespace kg::kernels::cpu {
+
+namespace {
+
+constexpr std::int64_t planes_per_task = 128;
+
+template <class T>
+void forward(std::int64_t planes, std::int64_t plane, const T* input, T* output, Stream) {
+  parallel_for_ranges(planes, planes_per_task, [&](Range range) {
+    for (std::int64_t z = range.begin; z < range.end; ++z) {
+      double sum = 0;
+      for (std::int64_t i = 0; i < plane; ++i) sum += static_cast<double>(input[z * plane + i]);
+      output[z] = static_cast<T>(sum / static_cast<double>(plane));
+    }
+  });
+}
+
+template <class T>
+void backward(std::int64_t planes, std::int64_t plane, const T* grad_output, T* grad_input, Stream) {
+  parallel_for_ranges(planes, planes_per_task, [&](Range range) {
+    for (std::int64_t z = range.begin; z < range.end; ++z)
+      std::fill_n(grad_input + z * plane, plane, grad_output[z] / static_cast<T>(plane));
+  });
+}
+
+}  // namespace
+
+template <class T>
+const GlobalAvgPool2dKernels<T>& global_avg_pool2d() {
+  static constexpr GlobalAvgPool2dKernels<T> kernels{forward<T>, backward<T>};
+  return kernels;
+}
+template const GlobalAvgPool2dKernels<float>& global_avg_pool2d();
+template const GlobalAvgPool2dKernels<double>& global_avg_pool2d();
+
+}  // namespace kg::kernels::cpu

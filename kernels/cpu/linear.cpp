@@ -1,0 +1,98 @@
+#include "kernels/linear.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "kernels/cpu/correlate.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/scratch.h"
+
+namespace kg::kernels::cpu {
+
+namespace {
+
+/// Rows of the result that one task computes.
+constexpr std::int64_t rows_per_task = 16;
+
+/// One operand of a product: element (k, i) lies at data[k * inner_stride + i * outer_stride].
+template <class T>
+struct Operand {
+  const T* data;
+  std::int64_t inner_stride, outer_stride;
+};
+
+/// c[m][n] = bias[n] + sum over k of a(k, m) * b(k, n). A matrix product is a correlation with one tap per k:
+/// its "pixels" are the columns n, its "channels" the rows m.
+template <class T>
+void multiply(std::int64_t rows, std::int64_t columns, std::int64_t inner, Operand<T> a, Operand<T> b,
+              const T* bias, T* c) {
+  std::vector<T> source(static_cast<std::size_t>(inner * columns + correlate_slack));
+  std::vector<std::int64_t> offsets(static_cast<std::size_t>(inner));
+  for (std::int64_t k = 0; k < inner; ++k) {
+    offsets[static_cast<std::size_t>(k)] = k * columns;
+    for (std::int64_t n = 0; n < columns; ++n)
+      source[static_cast<std::size_t>(k * columns + n)] = b.data[k * b.inner_stride + n * b.outer_stride];
+  }
+  parallel_for_ranges(rows, rows_per_task, [&](Range range) {
+    thread_local Scratch<T> weight_memory, output_memory;
+    const std::int64_t channels = range.end - range.begin;
+    const std::int64_t output_pitch = (columns / correlate_slack + 2) * correlate_slack;
+    T* weights = weight_memory.reserve(inner * channels);
+    T* computed = output_memory.reserve(channels * output_pitch);
+    for (std::int64_t k = 0; k < inner; ++k)
+      for (std::int64_t m = 0; m < channels; ++m)
+        weights[k * channels + m] = a.data[k * a.inner_stride + (range.begin + m) * a.outer_stride];
+    correlate(Correlation<T>{.source = source.data(),
+                             .offsets = offsets.data(),
+                             .taps = inner,
+                             .weights = weights,
+                             .bias = nullptr,
+                             .channels = channels,
+                             .output = computed,
+                             .output_pitch = output_pitch,
+                             .count = columns});
+    for (std::int64_t m = 0; m < channels; ++m)
+      for (std::int64_t n = 0; n < columns; ++n)
+        c[(range.begin + m) * columns + n] = computed[m * output_pitch + n] + (bias ? bias[n] : T(0));
+  });
+}
+
+template <class T>
+void forward(const LinearProblem& p, const T* input, const T* weight, const T* bias, T* output, Stream) {
+  multiply<T>(p.rows, p.out_features, p.in_features, {input, 1, p.in_features}, {weight, 1, p.in_features},
+              bias, output);
+}
+
+template <class T>
+void backward_input(const LinearProblem& p, const T* grad_output, const T* weight, T* grad_input, Stream) {
+  multiply<T>(p.rows, p.in_features, p.out_features, {grad_output, 1, p.out_features},
+              {weight, p.in_features, 1}, nullptr, grad_input);
+}
+
+template <class T>
+void backward_weight(const LinearProblem& p, const T* input, const T* grad_output, T* grad_weight, Stream) {
+  multiply<T>(p.out_features, p.in_features, p.rows, {grad_output, p.out_features, 1},
+              {input, p.in_features, 1}, nullptr, grad_weight);
+}
+
+template <class T>
+void backward_bias(const LinearProblem& p, const T* grad_output, T* grad_bias, Stream) {
+  for (std::int64_t o = 0; o < p.out_features; ++o) {
+    double sum = 0;
+    for (std::int64_t r = 0; r < p.rows; ++r) sum += static_cast<double>(grad_output[r * p.out_features + o]);
+    grad_bias[o] = static_cast<T>(sum);
+  }
+}
+
+}  // namespace
+
+template <class T>
+const LinearKernels<T>& linear() {
+  static constexpr LinearKernels<T> kernels{forward<T>, backward_input<T>, backward_weight<T>,
+                                            backward_bias<T>};
+  return kernels;
+}
+template const LinearKernels<float>& linear();
+template const LinearKernels<double>& linear();
+
+}  // namespace kg::kernels::cpu

@@ -1,0 +1,63 @@
+#include "kernels/max_pool2d.h"
+
+#include <cmath>
+
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/pool2d_window.h"
+
+namespace kg::kernels::cpu {
+
+namespace {
+
+template <class T>
+std::int32_t winner(const T* image, std::int64_t w, Window rows, Window columns) {
+  std::int64_t best = rows.begin * w + columns.begin;
+  for (std::int64_t y = rows.begin; y < rows.end; ++y)
+    for (std::int64_t x = columns.begin; x < columns.end; ++x) {
+      const T value = image[y * w + x];
+      // The first NaN stays: nothing is greater than it, and it is not replaced by another.
+      if (value > image[best] || (std::isnan(value) && !std::isnan(image[best]))) best = y * w + x;
+    }
+  return static_cast<std::int32_t>(best);
+}
+
+template <class T>
+void forward(const Pool2dProblem& p, const T* input, T* output, std::int32_t* argmax, Stream) {
+  const std::int64_t out_h = p.out_h(), out_w = p.out_w();
+  parallel_for_ranges(p.planes, planes_per_task, [&](Range planes) {
+    for (std::int64_t z = planes.begin; z < planes.end; ++z) {
+      const T* image = input + z * p.h * p.w;
+      std::int64_t index = z * out_h * out_w;
+      for (std::int64_t y = 0; y < out_h; ++y)
+        for (std::int64_t x = 0; x < out_w; ++x, ++index) {
+          argmax[index] = winner(image, p.w, window_rows(p, y), window_columns(p, x));
+          output[index] = image[argmax[index]];
+        }
+    }
+  });
+}
+
+template <class T>
+void backward(const Pool2dProblem& p, const T* grad_output, const std::int32_t* argmax, T* grad_input,
+              Stream) {
+  const std::int64_t out_plane = p.out_h() * p.out_w();
+  parallel_for_ranges(p.planes, planes_per_task, [&](Range planes) {
+    for (std::int64_t z = planes.begin; z < planes.end; ++z) {
+      T* image = grad_input + z * p.h * p.w;
+      std::fill(image, image + p.h * p.w, T(0));
+      for (std::int64_t i = z * out_plane; i < (z + 1) * out_plane; ++i) image[argmax[i]] += grad_output[i];
+    }
+  });
+}
+
+}  // namespace
+
+template <class T>
+const MaxPool2dKernels<T>& max_pool2d() {
+  static constexpr MaxPool2dKernels<T> kernels{forward<T>, backward<T>};
+  return kernels;
+}
+template const MaxPool2dKernels<float>& max_pool2d();
+template const MaxPool2dKernels<double>& max_pool2d();
+
+}  // namespace kg::kernels::cpu

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "kernels/stream.h"
+
+namespace kg::kernels {
+
+/// What a backend offers besides arithmetic: memory and copies, in bytes. Memory is aligned to 64 bytes.
+struct DeviceFunctions {
+  void* (*allocate)(std::size_t bytes, Stream);
+  void (*release)(void* memory, std::size_t bytes, Stream) noexcept;
+  void (*copy_from_host)(void* device, const void* host, std::size_t bytes, Stream);
+  void (*copy_to_host)(void* host, const void* device, std::size_t bytes, Stream);
+  void (*copy_within)(void* to, const void* from, std::size_t bytes, Stream);
+  /// Returns once everything queued on the stream has run.
+  void (*synchronize)(Stream);
+};
+
+namespace cpu {
+const DeviceFunctions& device();
+/// How many threads the kernels use; at first what OpenMP would (OMP_NUM_THREADS, else every core).
+int num_threads();
+void set_num_threads(int count);
+}  // namespace cpu
+
+namespace cuda {
+const DeviceFunctions& device();
+/// True if a kernel launched now would run.
+bool is_available();
+/// Why is_available() is false ("this build has no CUDA backend", "no driver"), empty when it is true.
+std::string unavailable_reason();
+/// The device's product name.
+std::string device_name();
+}  // namespace cuda
+
+}  // namespace kg::kernels

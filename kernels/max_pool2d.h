@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/pool2d_problem.h"
+#include "kernels/stream.h"
+
+namespace kg::kernels {
+
+template <class T>
+struct MaxPool2dKernels {
+  /// output[z,y,x] = the largest input in the window; padding never wins, NaN always does. argmax[z,y,x] =
+  /// y*w + x of the winner in its plane, the first in row-major order among equals.
+  void (*forward)(const Pool2dProblem&, const T* input, T* output, std::int32_t* argmax, Stream);
+  /// grad_input[z,p] = sum of grad_output over the windows whose argmax is p. Every element is written.
+  void (*backward)(const Pool2dProblem&, const T* grad_output, const std::int32_t* argmax, T* grad_input,
+                   Stream);
+};
+
+namespace cpu {
+template <class T>
+const MaxPool2dKernels<T>& max_pool2d();
+}
+namespace cuda {
+template <class T>
+const MaxPool2dKernels<T>& max_pool2d();
+}
+
+}  // namespace kg::kernels

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <cstdint>
+
+namespace kg::kernels {
+
+/// A pooling window sliding over each of `planes` (batch times channels) images of h x w. Windows may overlap
+/// (stride < kernel) and reach into the padding, never lie wholly in it (padding <= kernel / 2).
+struct Pool2dProblem {
+  std::int64_t planes, h, w, k_h, k_w, stride_h, stride_w, padding_h = 0, padding_w = 0;
+
+  std::int64_t out_h() const { return (h + 2 * padding_h - k_h) / stride_h + 1; }
+  std::int64_t out_w() const { return (w + 2 * padding_w - k_w) / stride_w + 1; }
+};
+
+}  // namespace kg::kernels

@@ -1,0 +1,77 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "kernelgrad/tensor.h"
+
+namespace kg {
+
+/// While one of these lives, operations on its thread record no graph: for inference and for updating
+/// parameters.
+class NoGrad {
+ public:
+  NoGrad();
+  ~NoGrad();
+  NoGrad(const NoGrad&) = delete;
+  NoGrad& operator=(const NoGrad&) = delete;
+
+ private:
+  bool previous_;
+};
+
+/// False inside the scope of a NoGrad.
+bool grad_is_enabled();
+
+/// What a backward rule is called with.
+struct BackwardCall {
+  /// Gradient of the loss with respect to the operation's output, of the output's shape and dtype.
+  const Tensor& grad_output;
+  /// needs[i]: whether the gradient with respect to input i is wanted. The rule may leave the others
+  /// undefined.
+  const std::vector<bool>& needs;
+};
+
+/// Returns one gradient per input, in order, each of its input's shape and dtype, or undefined where it was
+/// not wanted.
+using BackwardRule = std::function<std::vector<Tensor>(const BackwardCall&)>;
+
+/// Makes `output` the result of a differentiable operation on `inputs` and returns it. This is how every
+/// operation of the library, and any operation of a user's own, enters the graph:
+///
+///     kg::Tensor square(const kg::Tensor& x) {
+///       kg::Tensor y = ...;  // compute the elements
+///       return kg::record("square", y, {x}, [x](const kg::BackwardCall& call) -> std::vector<kg::Tensor> {
+///         return {...};      // 2 * x * call.grad_output
+///       });
+///     }
+///
+/// The rule keeps what it captures until the graph is freed: capture what the gradient needs and nothing
+/// else. It must not capture `output` itself (a cycle that nothing frees) but may capture output.detach().
+/// Undefined inputs are allowed (optional arguments). Where no input requires a gradient, or under NoGrad,
+/// the rule is dropped at once.
+Tensor record(std::string name, Tensor output, std::vector<Tensor> inputs, BackwardRule rule);
+
+struct GradcheckOptions {
+  double epsilon = 1e-5;  ///< Half the width of the central difference.
+  double tolerance =
+      1e-6;  ///< Largest permitted |analytic - numeric|, relative to the input's largest |numeric| entry (or
+             ///< to 1e-3 where all are smaller: rounding alone moves differences by some 1e-11).
+};
+
+struct GradcheckResult {
+  bool passed = true;
+  double error = 0;  ///< Largest relative deviation found.
+  std::string
+      message;  ///< What deviates where: "input 1 [2, 0, 1]: backward gives 0.5, differences give 0.25".
+};
+
+/// Compares the gradients that backward() computes with central differences, for every input that requires a
+/// gradient, of the scalar  sum of function(inputs) * r  with fixed random r (so that every output element
+/// counts). Inputs must be float64; `function` must be deterministic and smooth within epsilon of the inputs.
+/// Throws Error on float32 inputs and where none requires a gradient. NaN never passes.
+GradcheckResult gradcheck(const std::function<Tensor(const std::vector<Tensor>&)>& function,
+                          const std::vector<Tensor>& inputs, GradcheckOptions options = {});
+
+}  // namespace kg

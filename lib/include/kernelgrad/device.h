@@ -1,0 +1,48 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace kg {
+
+/// Where a tensor's memory lies and its operations run.
+class Device {
+ public:
+  enum class Type { cpu, cuda };
+
+  /// The CPU.
+  constexpr Device() = default;
+  constexpr explicit Device(Type type) : type_(type) {}
+
+  static constexpr Device cpu() { return Device(Type::cpu); }
+  static constexpr Device cuda() { return Device(Type::cuda); }
+  /// CUDA where it is available, otherwise the CPU.
+  static Device best();
+  /// "cpu", "cuda", or "auto" for best(). Throws Error on anything else, and on "cuda" where it is not
+  /// available, saying why.
+  static Device parse(std::string_view name);
+
+  constexpr Type type() const { return type_; }
+  constexpr bool is_cpu() const { return type_ == Type::cpu; }
+  constexpr bool is_cuda() const { return type_ == Type::cuda; }
+  /// "cpu" or "cuda".
+  std::string name() const;
+
+  friend constexpr bool operator==(Device, Device) = default;
+
+ private:
+  Type type_ = Type::cpu;
+};
+
+/// True if tensors can be put on Device::cuda().
+bool cuda_is_available();
+/// Why cuda_is_available() is false; empty when it is true.
+std::string cuda_unavailable_reason();
+
+/// How many CPU threads the operations use; at first what OpenMP would (OMP_NUM_THREADS, else every core).
+/// Results do not depend on it, bit for bit.
+int num_threads();
+/// Sets num_threads(). Throws Error if count < 1.
+void set_num_threads(int count);
+
+}  // namespace kg

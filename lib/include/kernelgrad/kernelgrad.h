@@ -1,0 +1,13 @@
+#pragma once
+
+/// Everything in kernelgrad.
+
+#include "kernelgrad/autograd.h"
+#include "kernelgrad/device.h"
+#include "kernelgrad/dtype.h"
+#include "kernelgrad/error.h"
+#include "kernelgrad/io.h"
+#include "kernelgrad/nn.h"
+#include "kernelgrad/ops.h"
+#include "kernelgrad/random.h"
+#include "kernelgrad/tensor.h"

@@ -1,0 +1,263 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "kernelgrad/ops.h"
+#include "kernelgrad/tensor.h"
+
+namespace kg::nn {
+
+/// A tensor of a module under its name ("0.weight").
+struct NamedTensor {
+  std::string name;
+  Tensor tensor;
+};
+
+/// Parameters and buffers by name, in the order of the modules.
+using StateDict = std::vector<NamedTensor>;
+
+/// A piece of a network: parameters (learned), buffers (kept but not learned), child modules, and a forward
+/// computation.
+///
+/// To write one's own, derive, register the tensors in the constructor, and define forward() and type_name().
+/// A module is a handle like Tensor: copies share parameters and children.
+class Module {
+ public:
+  virtual ~Module() = default;
+
+  virtual Tensor forward(const Tensor& x) = 0;
+  /// forward(), reported to the innermost ForwardHook.
+  Tensor operator()(const Tensor& x);
+  /// What the module is called in a summary: "Conv2d".
+  virtual std::string_view type_name() const = 0;
+
+  /// Learned tensors of this module and its children under dotted names, in the order of registration:
+  /// "0.weight".
+  std::vector<NamedTensor> named_parameters() const;
+  std::vector<Tensor> parameters() const;
+  /// Number of learned values.
+  std::int64_t parameter_count() const;
+  /// Parameters and buffers under the names that PyTorch gives them. The tensors are the module's own, not
+  /// copies.
+  StateDict state_dict() const;
+  /// Copies the tensors into the module's own. Throws Error, with the module unchanged, if a name is missing
+  /// or unexpected or a shape or dtype differs.
+  void load_state_dict(const StateDict& state);
+
+  /// Switches this module and its children between training (the default: batch statistics, active dropout)
+  /// and inference.
+  void train(bool training = true);
+  void eval() { train(false); }
+  bool is_training() const { return training_; }
+
+  /// Moves the parameters and buffers of this module and its children; handles to them follow. Gradients are
+  /// dropped. Integer buffers are counters kept by the host and stay there.
+  void to(Device device);
+  /// Converts the floating-point parameters and buffers likewise.
+  void to(DType dtype);
+
+  const std::vector<std::pair<std::string, std::shared_ptr<Module>>>& children() const { return children_; }
+
+ protected:
+  /// Registers a learned tensor and returns it, requiring a gradient. An undefined one is skipped (no bias).
+  Tensor register_parameter(std::string name, Tensor parameter);
+  Tensor register_buffer(std::string name, Tensor buffer);
+  void register_child(std::string name, std::shared_ptr<Module> child);
+
+ private:
+  struct Slot {
+    std::string name;
+    Tensor tensor;
+    bool learned;
+  };
+  void collect(const std::string& prefix, bool learned_only, StateDict& into) const;
+
+  std::vector<Slot> slots_;
+  std::vector<std::pair<std::string, std::shared_ptr<Module>>> children_;
+  bool training_ = true;
+};
+
+/// While one of these lives, every module called on its thread reports its output, children before their
+/// parents. Sequential then runs its modules one by one instead of fusing neighbours.
+class ForwardHook {
+ public:
+  using Callback = std::function<void(const Module& module, const Tensor& output)>;
+  explicit ForwardHook(Callback callback);
+  ~ForwardHook();
+  ForwardHook(const ForwardHook&) = delete;
+  ForwardHook& operator=(const ForwardHook&) = delete;
+
+  /// The innermost hook of this thread, nullptr if there is none.
+  static const ForwardHook* active();
+  void report(const Module& module, const Tensor& output) const { callback_(module, output); }
+
+ private:
+  Callback callback_;
+  const ForwardHook* previous_;
+};
+
+/// Runs modules one after the other, named "0", "1", ... as PyTorch names them. A run of [ReLU] BatchNorm2d
+/// [ReLU] [Dropout] is computed by one call of kg::batch_norm, in one pass over memory: same result, same
+/// random draws.
+class Sequential : public Module {
+ public:
+  template <class... Modules>
+  requires(std::is_base_of_v<Module, Modules>&&...) Sequential(Modules... modules) {
+    (append(std::make_shared<Modules>(std::move(modules))), ...);
+  }
+  /// A copy is a Sequential that shares its modules, not one that contains the other.
+  Sequential(const Sequential&) = default;
+  Sequential(Sequential&&) = default;
+  Sequential(Sequential& other) : Sequential(std::as_const(other)) {}
+  Sequential& operator=(const Sequential&) = default;
+  Sequential& operator=(Sequential&&) = default;
+
+  void append(std::shared_ptr<Module> module);
+
+  Tensor forward(const Tensor& x) override;
+  std::string_view type_name() const override { return "Sequential"; }
+};
+
+struct Conv2dOptions {
+  Pair stride = 1;
+  Pair padding = 0;
+  Pair dilation = 1;
+  std::int64_t groups = 1;
+  bool bias = true;
+};
+
+/// kg::conv2d with a weight [out_channels, in_channels / groups, k_h, k_w] and a bias [out_channels], both
+/// drawn uniformly from +-1 / sqrt(fan_in), fan_in = in_channels / groups * k_h * k_w, as PyTorch's Conv2d
+/// draws them.
+class Conv2d : public Module {
+ public:
+  Conv2d(std::int64_t in_channels, std::int64_t out_channels, Pair kernel, const Conv2dOptions& options = {});
+  Tensor forward(const Tensor& x) override;
+  std::string_view type_name() const override { return "Conv2d"; }
+
+ private:
+  Tensor weight_, bias_;
+  kg::Conv2dOptions options_;
+};
+
+struct LinearOptions {
+  bool bias = true;
+};
+
+/// kg::linear with a weight [out_features, in_features] and a bias [out_features], both drawn uniformly from
+/// +-1 / sqrt(in_features), as PyTorch's Linear draws them.
+class Linear : public Module {
+ public:
+  Linear(std::int64_t in_features, std::int64_t out_features, const LinearOptions& options = {});
+  Tensor forward(const Tensor& x) override;
+  std::string_view type_name() const override { return "Linear"; }
+
+ private:
+  Tensor weight_, bias_;
+};
+
+struct BatchNorm2dOptions {
+  double epsilon = 1e-5;
+  double momentum = 0.1;
+};
+
+/// kg::batch_norm with learned weight (1 at first) and bias (0), and the buffers running_mean (0),
+/// running_var (1) and num_batches_tracked. Training uses and records the batch's statistics, inference the
+/// running ones.
+class BatchNorm2d : public Module {
+ public:
+  explicit BatchNorm2d(std::int64_t channels, const BatchNorm2dOptions& options = {});
+  Tensor forward(const Tensor& x) override { return forward_fused(x, {}); }
+  std::string_view type_name() const override { return "BatchNorm2d"; }
+
+  /// Element-wise neighbours to compute in the same pass; dropout counts in training only.
+  struct Neighbours {
+    bool relu_before = false, relu_after = false;
+    double dropout = 0;
+  };
+  Tensor forward_fused(const Tensor& x, const Neighbours& neighbours);
+
+ private:
+  Tensor weight_, bias_, running_mean_, running_var_, num_batches_tracked_;
+  BatchNorm2dOptions options_;
+};
+
+class ReLU : public Module {
+ public:
+  Tensor forward(const Tensor& x) override { return relu(x); }
+  std::string_view type_name() const override { return "ReLU"; }
+};
+
+/// kg::dropout with probability p in training, the identity otherwise.
+class Dropout : public Module {
+ public:
+  explicit Dropout(double p = 0.5);
+  Tensor forward(const Tensor& x) override { return is_training() ? dropout(x, p_) : x; }
+  std::string_view type_name() const override { return "Dropout"; }
+  double p() const { return p_; }
+
+ private:
+  double p_;
+};
+
+class MaxPool2d : public Module {
+ public:
+  explicit MaxPool2d(Pair kernel, const PoolOptions& options = {}) : kernel_(kernel), options_(options) {}
+  Tensor forward(const Tensor& x) override { return max_pool2d(x, kernel_, options_); }
+  std::string_view type_name() const override { return "MaxPool2d"; }
+
+ private:
+  Pair kernel_;
+  PoolOptions options_;
+};
+
+class AvgPool2d : public Module {
+ public:
+  explicit AvgPool2d(Pair kernel, const PoolOptions& options = {}) : kernel_(kernel), options_(options) {}
+  Tensor forward(const Tensor& x) override { return avg_pool2d(x, kernel_, options_); }
+  std::string_view type_name() const override { return "AvgPool2d"; }
+
+ private:
+  Pair kernel_;
+  PoolOptions options_;
+};
+
+class GlobalAvgPool2d : public Module {
+ public:
+  Tensor forward(const Tensor& x) override { return global_avg_pool2d(x); }
+  std::string_view type_name() const override { return "GlobalAvgPool2d"; }
+};
+
+/// Merges all dimensions but the first.
+class Flatten : public Module {
+ public:
+  Tensor forward(const Tensor& x) override { return flatten(x, 1); }
+  std::string_view type_name() const override { return "Flatten"; }
+};
+
+class LogSoftmax : public Module {
+ public:
+  Tensor forward(const Tensor& x) override { return log_softmax(x); }
+  std::string_view type_name() const override { return "LogSoftmax"; }
+};
+
+/// A function called in the middle of a network, where PyTorch code would call it in forward() without a
+/// module of its own.
+class Functional : public Module {
+ public:
+  explicit Functional(std::function<Tensor(const Tensor&)> function) : function_(std::move(function)) {}
+  Tensor forward(const Tensor& x) override { return function_(x); }
+  std::string_view type_name() const override { return "Functional"; }
+
+ private:
+  std::function<Tensor(const Tensor&)> function_;
+};
+
+}  // namespace kg::nn

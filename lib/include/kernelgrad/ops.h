@@ -1,0 +1,142 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernelgrad/random.h"
+#include "kernelgrad/tensor.h"
+
+/// The differentiable operations. Unless said otherwise every operation takes float32 or float64 tensors, all
+/// of one dtype and on one device, has the meaning of PyTorch's function of that name, and throws Error if
+/// shapes, dtypes or devices do not fit, before anything is computed.
+
+namespace kg {
+
+/// Vertical and horizontal value of an option; one number stands for both.
+struct Pair {
+  std::int64_t h, w;
+  constexpr Pair(std::int64_t both) : h(both), w(both) {}
+  constexpr Pair(std::int64_t h, std::int64_t w) : h(h), w(w) {}
+};
+
+/// a + b, broadcast against each other as NumPy does (at most 8 dimensions).
+Tensor add(const Tensor& a, const Tensor& b);
+/// a * b, broadcast likewise.
+Tensor mul(const Tensor& a, const Tensor& b);
+/// factor * x.
+Tensor mul(const Tensor& x, double factor);
+inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }
+inline Tensor operator*(const Tensor& a, const Tensor& b) { return mul(a, b); }
+inline Tensor operator*(const Tensor& x, double factor) { return mul(x, factor); }
+inline Tensor operator*(double factor, const Tensor& x) { return mul(x, factor); }
+
+/// max(x, 0); the gradient at 0 is 0.
+Tensor relu(const Tensor& x);
+
+struct ReduceOptions {
+  std::vector<int> dims = {};  ///< Dimensions to reduce, negative ones counted from the last; empty: all.
+  bool keepdim = false;        ///< Keep reduced dimensions with extent 1.
+};
+
+Tensor sum(const Tensor& x, const ReduceOptions& options = {});
+/// sum / number of elements reduced.
+Tensor mean(const Tensor& x, const ReduceOptions& options = {});
+
+/// See Tensor::reshape.
+Tensor reshape(const Tensor& x, Shape shape);
+/// Merges the dimensions from start_dim to the last into one.
+Tensor flatten(const Tensor& x, int start_dim = 0);
+
+/// Column of the largest element of each row of a [rows, columns] tensor, as int64 [rows]; the first among
+/// equals. Not differentiable.
+Tensor argmax(const Tensor& x);
+
+struct Conv2dOptions {
+  Pair stride = 1;
+  Pair padding = 0;  ///< Zeros added on each side.
+  Pair dilation = 1;
+  std::int64_t groups = 1;
+};
+
+/// 2-d cross-correlation: input [n, c_in, h, w], weight [c_out, c_in / groups, k_h, k_w], bias [c_out] or
+/// undefined; output [n, c_out, (h + 2 padding - dilation (k_h - 1) - 1) / stride + 1, ...].
+Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias = {},
+              const Conv2dOptions& options = {});
+inline Tensor conv2d(const Tensor& input, const Tensor& weight, const Conv2dOptions& options) {
+  return conv2d(input, weight, {}, options);
+}
+
+/// input weight^T + bias: input [..., in_features], weight [out_features, in_features], bias [out_features]
+/// or undefined.
+Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias = {});
+
+/// Where dropout takes its numbers from: a seed and the number of draws made so far. Two tensors dropped with
+/// the same seed and draw share their mask; each call to dropout() advances the draw by one.
+class Generator {
+ public:
+  explicit Generator(std::uint64_t seed = 0) : seed_(seed) {}
+  std::uint64_t seed() const { return seed_; }
+  /// Number of the next draw. Saved and restored with the seed, training goes on exactly as it would have.
+  std::uint64_t draws() const { return draws_; }
+  void set_state(std::uint64_t seed, std::uint64_t draws) { seed_ = seed, draws_ = draws; }
+  /// The number of this draw; the next call gets another.
+  std::uint64_t draw() { return draws_++; }
+
+ private:
+  std::uint64_t seed_;
+  std::uint64_t draws_ = 0;
+};
+
+/// The generator that dropout uses unless it is given another. One for the whole process; not synchronised.
+Generator& default_generator();
+/// Restarts default_generator() with a seed.
+void manual_seed(std::uint64_t seed);
+
+/// Sets each element to 0 with probability p and multiplies the others by 1 / (1 - p). With p = 0 returns x.
+/// Throws Error unless 0 <= p <= 1. (Inactive outside training: see nn::Dropout.)
+Tensor dropout(const Tensor& x, double p, Generator& generator = default_generator());
+
+struct BatchNormOptions {
+  bool training = false;  ///< Normalise with the batch's statistics and update the running ones.
+  double momentum = 0.1;  ///< running = (1 - momentum) * running + momentum * batch.
+  double epsilon = 1e-5;
+  // Neighbours computed in the same pass over memory. The result is that of the separate operations:
+  // dropout(relu(batch_norm(relu(x)))), each where asked for; p > 0 takes one draw of `generator`.
+  bool relu_before = false;
+  bool relu_after = false;
+  double dropout = 0;
+  Generator* generator = nullptr;  ///< nullptr: default_generator().
+};
+
+/// Batch normalisation (Ioffe & Szegedy, 2015) over all dimensions but the second: input [n, channels, ...],
+/// gamma (weight), beta (bias), running_mean and running_var [channels]. Training normalises with the biased
+/// variance and moves running_var towards the unbiased one. gamma and beta may be undefined together; the
+/// running statistics may in training. Throws Error also for fewer than two values per channel in training.
+Tensor batch_norm(const Tensor& input, const Tensor& gamma, const Tensor& beta, Tensor running_mean,
+                  Tensor running_var, const BatchNormOptions& options = {});
+
+struct PoolOptions {
+  Pair stride = 0;                ///< 0: the kernel size.
+  Pair padding = 0;               ///< At most half the kernel size.
+  bool count_include_pad = true;  ///< Average pooling: padding counts in the divisor. Max pooling ignores it.
+};
+
+/// Largest element per window: x [n, c, h, w] to [n, c, (h + 2 padding - kernel) / stride + 1, ...]. Padding
+/// never wins, NaN does; the gradient goes to the first of equal elements.
+Tensor max_pool2d(const Tensor& x, Pair kernel, const PoolOptions& options = {});
+/// Mean per window.
+Tensor avg_pool2d(const Tensor& x, Pair kernel, const PoolOptions& options = {});
+/// Mean of each image: [n, c, h, w] to [n, c, 1, 1].
+Tensor global_avg_pool2d(const Tensor& x);
+
+/// x - log(sum(exp(x))) over the last dimension.
+Tensor log_softmax(const Tensor& x);
+
+enum class Reduction { mean, sum };
+
+/// Negative log-likelihood of integer labels [n] in [0, classes) under log-probabilities [n, classes]: a
+/// scalar. Throws Error on a label out of range where the labels are on the CPU; on another device the loss
+/// becomes NaN.
+Tensor nll_loss(const Tensor& log_probabilities, const Tensor& labels, Reduction reduction = Reduction::mean);
+
+}  // namespace kg

@@ -1,0 +1,118 @@
+#include <algorithm>
+#include <queue>
+#include <unordered_map>
+
+#include "autograd/node.h"
+#include "core/dispatch.h"
+#include "core/tensor_impl.h"
+#include "kernels/elementwise.h"
+
+namespace kg {
+
+namespace {
+
+/// Adds `gradient` to `sum`, in place where nobody else can see the sum's memory.
+void accumulate(Tensor& sum, Tensor gradient) {
+  if (!sum.defined()) {
+    sum = std::move(gradient);
+    return;
+  }
+  // A rule may return one tensor for several inputs (add does), and a user may hold on to a gradient.
+  const bool exclusive = sum.shared_impl().use_count() == 1 && sum.impl()->storage.use_count() == 1;
+  if (!exclusive) sum = sum.clone();
+  visit_floating(sum, "backward", [&]<class T>(Type<T>) {
+    KG_KERNELS(elementwise, T, sum.device()).accumulate(sum.numel(), raw<T>(gradient), raw<T>(sum), {});
+  });
+}
+
+void accumulate_into_leaf(Tensor::Impl& leaf, Tensor gradient) {
+  Tensor sum(std::move(leaf.grad));
+  leaf.grad = nullptr;
+  const bool first = !sum.defined();
+  accumulate(sum, std::move(gradient));
+  if (first && sum.impl()->storage.use_count() != 1) sum = sum.clone();
+  leaf.grad = sum.shared_impl();
+}
+
+void check_gradients(const Node& node, const std::vector<Tensor>& gradients) {
+  if (gradients.size() != node.edges.size())
+    throw Error(node.name + ": its backward rule returned " + std::to_string(gradients.size()) +
+                " gradients for " + std::to_string(node.edges.size()) + " inputs");
+  for (std::size_t i = 0; i < gradients.size(); ++i)
+    if (node.edges[i].needed() && !gradients[i].defined())
+      throw Error(node.name + ": its backward rule returned no gradient for input " + std::to_string(i));
+}
+
+struct LaterFirst {
+  bool operator()(const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) const {
+    return a->sequence < b->sequence;
+  }
+};
+
+/// Visits the operations from the last recorded to the first, so that each has the gradients of all its uses
+/// when its turn comes. The order depends on nothing else: sums of gradients are formed in the same order in
+/// every run.
+class BackwardWalk {
+ public:
+  explicit BackwardWalk(bool retain_graph) : retain_graph_(retain_graph) {}
+
+  void run(const std::shared_ptr<Node>& root, Tensor gradient) {
+    send({.node = root, .leaf = nullptr}, std::move(gradient));
+    while (!pending_.empty()) {
+      const std::shared_ptr<Node> node = pending_.top();
+      pending_.pop();
+      visit(*node);
+    }
+  }
+
+ private:
+  void visit(Node& node) {
+    if (node.freed)
+      throw Error("backward: the graph behind \"" + node.name +
+                  "\" was freed by an earlier backward; pass retain_graph = true to the first one to go "
+                  "through it twice");
+    const Tensor grad_output = std::move(gradients_.extract(&node).mapped());
+    std::vector<bool> needs;
+    for (const Edge& edge : node.edges) needs.push_back(edge.needed());
+    std::vector<Tensor> gradients = node.rule({.grad_output = grad_output, .needs = needs});
+    check_gradients(node, gradients);
+    const std::vector<Edge> edges = node.edges;
+    if (!retain_graph_) node.free();
+    for (std::size_t i = 0; i < edges.size(); ++i)
+      if (edges[i].needed()) send(edges[i], std::move(gradients[i]));
+  }
+
+  void send(const Edge& edge, Tensor gradient) {
+    if (edge.leaf) return accumulate_into_leaf(*edge.leaf, std::move(gradient));
+    Tensor& sum = gradients_[edge.node.get()];
+    if (!sum.defined()) pending_.push(edge.node);
+    accumulate(sum, std::move(gradient));
+  }
+
+  bool retain_graph_;
+  std::priority_queue<std::shared_ptr<Node>, std::vector<std::shared_ptr<Node>>, LaterFirst> pending_;
+  std::unordered_map<const Node*, Tensor> gradients_;
+};
+
+}  // namespace
+
+void Tensor::backward(bool retain_graph) const {
+  if (numel() != 1)
+    throw Error("backward: the tensor has shape " + to_string(shape()) +
+                "; only a scalar starts a backward pass without a gradient given");
+  backward(ones(shape(), {.dtype = dtype(), .device = device()}), retain_graph);
+}
+
+void Tensor::backward(const Tensor& gradient, bool retain_graph) const {
+  if (!requires_grad())
+    throw Error("backward: the tensor requires no gradient, and neither does anything it was computed from");
+  if (gradient.shape() != shape() || gradient.dtype() != dtype() || gradient.device() != device())
+    throw Error("backward: the gradient given is " + std::string(name_of(gradient.dtype())) + " " +
+                to_string(gradient.shape()) + " on " + gradient.device().name() + ", expected " +
+                std::string(name_of(dtype())) + " " + to_string(shape()) + " on " + device().name());
+  const NoGrad no_grad;
+  if (is_leaf()) return accumulate_into_leaf(*impl_, gradient);
+  BackwardWalk(retain_graph).run(impl_->grad_fn, gradient);
+}
+
+}  // namespace kg

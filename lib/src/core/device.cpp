@@ -1,0 +1,32 @@
+#include "kernelgrad/device.h"
+
+#include "kernelgrad/error.h"
+#include "kernels/device.h"
+
+namespace kg {
+
+Device Device::best() { return cuda_is_available() ? cuda() : cpu(); }
+
+Device Device::parse(std::string_view name) {
+  if (name == "cpu") return cpu();
+  if (name == "auto") return best();
+  if (name != "cuda")
+    throw Error("device: unknown name \"" + std::string(name) + "\", expected auto, cpu or cuda");
+  if (!cuda_is_available()) throw Error("device: cuda is not available: " + cuda_unavailable_reason());
+  return cuda();
+}
+
+std::string Device::name() const { return is_cuda() ? "cuda" : "cpu"; }
+
+bool cuda_is_available() { return kernels::cuda::is_available(); }
+std::string cuda_unavailable_reason() { return kernels::cuda::unavailable_reason(); }
+
+int num_threads() { return kernels::cpu::num_threads(); }
+
+void set_num_threads(int count) {
+  if (count < 1)
+    throw Error("set_num_threads: " + std::to_string(count) + " threads given, expected at least 1");
+  kernels::cpu::set_num_threads(count);
+}
+
+}  // namespace kg

@@ -1,0 +1,221 @@
+#include "kernelgrad/tensor.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "autograd/node.h"
+#include "core/dispatch.h"
+#include "core/tensor_impl.h"
+#include "kernels/elementwise.h"
+
+namespace kg {
+
+std::string to_string(const Shape& shape) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+std::int64_t numel(const Shape& shape) {
+  std::int64_t count = 1;
+  for (const std::int64_t extent : shape) {
+    if (extent < 0) throw Error("tensor: shape " + to_string(shape) + " has a negative extent");
+    if (__builtin_mul_overflow(count, extent, &count))
+      throw Error("tensor: shape " + to_string(shape) + " has more elements than memory can hold");
+  }
+  return count;
+}
+
+Tensor Tensor::empty(Shape shape, TensorOptions options) {
+  const std::size_t bytes = static_cast<std::size_t>(kg::numel(shape)) * size_of(options.dtype);
+  auto impl = std::make_shared<Impl>();
+  impl->shape = std::move(shape);
+  impl->dtype = options.dtype;
+  impl->storage = std::make_shared<Storage>(bytes, options.device);
+  return Tensor(std::move(impl));
+}
+
+Tensor Tensor::zeros(Shape shape, TensorOptions options) { return full(std::move(shape), 0, options); }
+Tensor Tensor::ones(Shape shape, TensorOptions options) { return full(std::move(shape), 1, options); }
+
+Tensor Tensor::full(Shape shape, double value, TensorOptions options) {
+  Tensor result = empty(std::move(shape), options);
+  if (is_floating_point(options.dtype)) {
+    visit_floating(result, "full", [&]<class T>(Type<T>) {
+      KG_KERNELS(elementwise, T, options.device).fill(result.numel(), value, raw<T>(result), {});
+    });
+    return result;
+  }
+  visit_integer(options.dtype, [&]<class T>(Type<T>) {
+    const std::vector<T> values(static_cast<std::size_t>(result.numel()), static_cast<T>(value));
+    functions_of(options.device).copy_from_host(raw<T>(result), values.data(), values.size() * sizeof(T), {});
+  });
+  return result;
+}
+
+Tensor Tensor::from_bytes(std::span<const std::byte> bytes, Shape shape, TensorOptions options) {
+  const std::size_t expected = static_cast<std::size_t>(kg::numel(shape)) * size_of(options.dtype);
+  if (bytes.size() != expected)
+    throw Error("Tensor::from: " + std::to_string(bytes.size() / size_of(options.dtype)) +
+                " values given, shape " + kg::to_string(shape) + " expects " +
+                std::to_string(kg::numel(shape)));
+  Tensor result = empty(std::move(shape), options);
+  functions_of(options.device).copy_from_host(result.impl_->storage->data(), bytes.data(), bytes.size(), {});
+  return result;
+}
+
+namespace {
+
+const Tensor::Impl& checked(const Tensor::Impl* impl) {
+  if (impl == nullptr) throw Error("tensor: used while undefined");
+  return *impl;
+}
+
+}  // namespace
+
+const Shape& Tensor::shape() const { return checked(impl()).shape; }
+int Tensor::dim() const { return static_cast<int>(shape().size()); }
+
+std::int64_t Tensor::size(int dimension) const {
+  const int index = dimension < 0 ? dimension + dim() : dimension;
+  if (index < 0 || index >= dim())
+    throw Error("Tensor::size: dimension " + std::to_string(dimension) + " of a tensor of shape " +
+                to_string(shape()));
+  return shape()[static_cast<std::size_t>(index)];
+}
+
+std::int64_t Tensor::numel() const { return kg::numel(shape()); }
+DType Tensor::dtype() const { return checked(impl()).dtype; }
+Device Tensor::device() const { return checked(impl()).storage->device(); }
+
+void* Tensor::host_data(DType wanted) const {
+  if (dtype() != wanted)
+    throw Error("Tensor::data: asked for " + std::string(name_of(wanted)) + ", the tensor is " +
+                std::string(name_of(dtype())));
+  if (!device().is_cpu())
+    throw Error("Tensor::data: the tensor is on " + device().name() +
+                "; copy it with to(kg::Device::cpu()) first");
+  return impl_->storage->data();
+}
+
+std::span<const std::byte> Tensor::bytes() const {
+  return {static_cast<const std::byte*>(host_data(dtype())), impl_->storage->bytes()};
+}
+
+void Tensor::copy_to_host(DType wanted, void* destination) const {
+  if (dtype() != wanted)
+    throw Error("Tensor::to_vector: asked for " + std::string(name_of(wanted)) + ", the tensor is " +
+                std::string(name_of(dtype())));
+  functions_of(device()).copy_to_host(destination, impl_->storage->data(), impl_->storage->bytes(), {});
+}
+
+double Tensor::item() const {
+  if (numel() != 1)
+    throw Error("Tensor::item: the tensor has shape " + to_string(shape()) + ", expected one element");
+  return visit_any(dtype(), [&]<class T>(Type<T>) { return static_cast<double>(to_vector<T>()[0]); });
+}
+
+namespace {
+
+void require_outside_graph(const Tensor& tensor, const char* function) {
+  if (!tensor.is_leaf() && grad_is_enabled())
+    throw Error(std::string(function) + ": not differentiable, and the tensor is the result of " +
+                std::string(tensor.grad_fn_name()) + "; call detach() first");
+}
+
+}  // namespace
+
+Tensor Tensor::to(Device target) const {
+  if (device() == target) return *this;
+  require_outside_graph(*this, "Tensor::to");
+  Tensor result = empty(shape(), {.dtype = dtype(), .device = target});
+  result.copy_from(*this);
+  return result;
+}
+
+Tensor Tensor::to(DType target) const {
+  if (dtype() == target) return *this;
+  require_outside_graph(*this, "Tensor::to");
+  Tensor converted = empty(shape(), {.dtype = target});
+  visit_any(dtype(), [&]<class From>(Type<From>) {
+    visit_any(target, [&]<class To>(Type<To>) {
+      std::ranges::transform(to_vector<From>(), converted.data<To>(),
+                             [](From value) { return static_cast<To>(value); });
+    });
+  });
+  return converted.to(device());
+}
+
+Tensor Tensor::clone() const {
+  Tensor copy = empty(shape(), {.dtype = dtype(), .device = device()});
+  copy.copy_from(*this);
+  return copy;
+}
+
+Tensor Tensor::detach() const { return share_storage(*this, shape()); }
+
+void Tensor::copy_from(const Tensor& source) {
+  if (shape() != source.shape() || dtype() != source.dtype())
+    throw Error("Tensor::copy_from: the source is " + std::string(name_of(source.dtype())) + " " +
+                to_string(source.shape()) + ", expected " + std::string(name_of(dtype())) + " " +
+                to_string(shape()));
+  void* to = impl_->storage->data();
+  const void* from = source.impl_->storage->data();
+  const std::size_t bytes = impl_->storage->bytes();
+  if (device() == source.device())
+    functions_of(device()).copy_within(to, from, bytes, {});
+  else if (device().is_cuda())
+    functions_of(device()).copy_from_host(to, from, bytes, {});
+  else
+    functions_of(source.device()).copy_to_host(to, from, bytes, {});
+}
+
+void Tensor::set_data(const Tensor& source) {
+  if (shape() != source.shape())
+    throw Error("Tensor::set_data: the source has shape " + to_string(source.shape()) + ", expected " +
+                to_string(shape()));
+  if (!is_leaf()) throw Error("Tensor::set_data: the tensor is the result of " + std::string(grad_fn_name()));
+  impl_->dtype = source.dtype();
+  impl_->storage = source.impl_->storage;
+  impl_->grad = nullptr;
+}
+
+Tensor share_storage(const Tensor& tensor, Shape shape) {
+  auto impl = std::make_shared<Tensor::Impl>();
+  impl->shape = std::move(shape);
+  impl->dtype = tensor.dtype();
+  impl->storage = tensor.impl()->storage;
+  return Tensor(std::move(impl));
+}
+
+bool Tensor::requires_grad() const { return checked(impl()).requires_grad || impl_->grad_fn != nullptr; }
+
+Tensor& Tensor::set_requires_grad(bool requires_grad) {
+  if (!is_leaf())
+    throw Error("Tensor::set_requires_grad: the tensor is the result of " + std::string(grad_fn_name()) +
+                "; only leaves can be marked");
+  if (requires_grad && !is_floating_point(dtype()))
+    throw Error("Tensor::set_requires_grad: the tensor is " + std::string(name_of(dtype())) +
+                "; only floating-point tensors have gradients");
+  impl_->requires_grad = requires_grad;
+  return *this;
+}
+
+bool Tensor::is_leaf() const { return checked(impl()).grad_fn == nullptr; }
+
+Tensor Tensor::grad() const { return Tensor(checked(impl()).grad); }
+
+void Tensor::set_grad(Tensor grad) {
+  checked(impl());
+  if (grad.defined() && (grad.shape() != shape() || grad.dtype() != dtype() || grad.device() != device()))
+    throw Error("Tensor::set_grad: the gradient is " + std::string(name_of(grad.dtype())) + " " +
+                to_string(grad.shape()) + " on " + grad.device().name() + ", expected " +
+                std::string(name_of(dtype())) + " " + to_string(shape()) + " on " + device().name());
+  impl_->grad = std::move(grad.impl_);
+}
+
+std::string_view Tensor::grad_fn_name() const {
+  return is_leaf() ? std::string_view() : std::string_view(impl_->grad_fn->name);
+}
+
+}  // namespace kg

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <memory>
+
+#include "autograd/node.h"
+#include "core/storage.h"
+#include "kernelgrad/tensor.h"
+
+namespace kg {
+
+/// What a Tensor handle refers to.
+struct Tensor::Impl {
+  Shape shape;
+  DType dtype;
+  std::shared_ptr<Storage> storage;
+  bool requires_grad = false;  ///< Set on leaves; a tensor with a grad_fn requires a gradient anyway.
+  std::shared_ptr<Tensor::Impl> grad;
+  std::shared_ptr<Node> grad_fn;  ///< The operation that computed this tensor, if it is part of a graph.
+};
+
+/// A tensor over existing memory: the same elements under a shape.
+Tensor share_storage(const Tensor& tensor, Shape shape);
+
+/// The elements as the kernels take them: on whatever device, of a dtype that the caller has checked.
+template <class T>
+T* raw(const Tensor& tensor) {
+  return tensor.defined() ? static_cast<T*>(tensor.impl()->storage->data()) : nullptr;
+}
+
+}  // namespace kg

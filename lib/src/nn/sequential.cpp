@@ -1,0 +1,53 @@
+#include <span>
+
+#include "kernelgrad/nn.h"
+
+namespace kg::nn {
+
+namespace {
+
+using Child = std::pair<std::string, std::shared_ptr<Module>>;
+
+/// A run of [ReLU] BatchNorm2d [ReLU] [Dropout] at the start of a row of modules.
+struct FusedRun {
+  BatchNorm2d* batch_norm = nullptr;
+  BatchNorm2d::Neighbours neighbours = {};
+  std::size_t length = 0;
+};
+
+FusedRun match(std::span<const Child> modules) {
+  FusedRun run;
+  const auto next = [&]<class Wanted>(Wanted*) {
+    Wanted* module =
+        run.length < modules.size() ? dynamic_cast<Wanted*>(modules[run.length].second.get()) : nullptr;
+    if (module) ++run.length;
+    return module;
+  };
+  run.neighbours.relu_before = next(static_cast<ReLU*>(nullptr)) != nullptr;
+  run.batch_norm = next(static_cast<BatchNorm2d*>(nullptr));
+  if (!run.batch_norm) return {};
+  run.neighbours.relu_after = next(static_cast<ReLU*>(nullptr)) != nullptr;
+  if (const Dropout* dropout = next(static_cast<Dropout*>(nullptr)); dropout && dropout->is_training())
+    run.neighbours.dropout = dropout->p();
+  return run;
+}
+
+}  // namespace
+
+void Sequential::append(std::shared_ptr<Module> module) {
+  register_child(std::to_string(children().size()), std::move(module));
+}
+
+Tensor Sequential::forward(const Tensor& x) {
+  Tensor value = x;
+  const std::span<const Child> modules = children();
+  for (std::size_t i = 0; i < modules.size();) {
+    const FusedRun run = ForwardHook::active() ? FusedRun() : match(modules.subspan(i));
+    value =
+        run.batch_norm ? run.batch_norm->forward_fused(value, run.neighbours) : (*modules[i].second)(value);
+    i += std::max<std::size_t>(run.length, 1);
+  }
+  return value;
+}
+
+}  // namespace kg::nn

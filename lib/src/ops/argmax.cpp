@@ -1,0 +1,22 @@
+#include "kernels/argmax.h"
+
+#include "core/dispatch.h"
+#include "core/tensor_impl.h"
+#include "kernelgrad/ops.h"
+#include "ops/check.h"
+
+namespace kg {
+
+Tensor argmax(const Tensor& x) {
+  const check::Argument input{"argmax", "input", x};
+  check::is_floating(input);
+  check::has_rank(input, 2, "[rows, columns]");
+  if (x.size(1) < 1) throw Error(input.described() + ", expected at least one column");
+  Tensor result = Tensor::empty({x.size(0)}, {.dtype = DType::int64, .device = x.device()});
+  visit_floating(x, "argmax", [&]<class T>(Type<T>) {
+    KG_KERNELS(argmax, T, x.device()).forward(x.size(0), x.size(1), raw<T>(x), raw<std::int64_t>(result), {});
+  });
+  return result;
+}
+
+}  // namespace kg

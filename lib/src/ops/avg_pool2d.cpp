@@ -1,0 +1,29 @@
+#include "kernels/avg_pool2d.h"
+
+#include "core/dispatch.h"
+#include "core/tensor_impl.h"
+#include "kernelgrad/autograd.h"
+#include "ops/pool2d.h"
+
+namespace kg {
+
+Tensor avg_pool2d(const Tensor& x, Pair kernel, const PoolOptions& options) {
+  const kernels::Pool2dProblem problem = pool2d_problem("avg_pool2d", x, kernel, options);
+  const TensorOptions like = {.dtype = x.dtype(), .device = x.device()};
+  const bool count_include_pad = options.count_include_pad;
+  Tensor output = Tensor::empty({x.size(0), x.size(1), problem.out_h(), problem.out_w()}, like);
+  visit_floating(x, "avg_pool2d", [&]<class T>(Type<T>) {
+    KG_KERNELS(avg_pool2d, T, like.device).forward(problem, count_include_pad, raw<T>(x), raw<T>(output), {});
+  });
+  const auto rule = [=, input_shape = x.shape()](const BackwardCall& call) -> std::vector<Tensor> {
+    Tensor gradient = Tensor::empty(input_shape, like);
+    visit_floating(gradient, "avg_pool2d", [&]<class T>(Type<T>) {
+      KG_KERNELS(avg_pool2d, T, like.device)
+          .backward(problem, count_include_pad, raw<T>(call.grad_output), raw<T>(gradient), {});
+    });
+    return {gradient};
+  };
+  return record("avg_pool2d", output, {x}, rule);
+}
+
+}  // namespace kg

@@ -1,0 +1,95 @@
+#include "kernels/batch_norm.h"
+
+#include "core/dispatch.h"
+#include "core/tensor_impl.h"
+#include "kernelgrad/autograd.h"
+#include "kernelgrad/ops.h"
+#include "ops/check.h"
+
+namespace kg {
+
+namespace {
+
+void check_per_channel(const check::Argument& argument, const check::Argument& input) {
+  check::matches(argument, input);
+  check::has_shape(argument, {input.tensor.size(1)}, "[channels]");
+}
+
+void check_arguments(const Tensor& input, const Tensor& gamma, const Tensor& beta, const Tensor& running_mean,
+                     const Tensor& running_var, const BatchNormOptions& options) {
+  const check::Argument x{"batch_norm", "input", input};
+  check::is_floating(x);
+  if (input.dim() < 2) throw Error(x.described() + ", expected [n, channels, ...]");
+  if (gamma.defined() != beta.defined()) check::fail("batch_norm", "gamma and beta must be given together");
+  if (gamma.defined()) {
+    check_per_channel({"batch_norm", "gamma", gamma}, x);
+    check_per_channel({"batch_norm", "beta", beta}, x);
+  }
+  if (running_mean.defined() != running_var.defined())
+    check::fail("batch_norm", "running_mean and running_var must be given together");
+  if (running_mean.defined()) {
+    check_per_channel({"batch_norm", "running_mean", running_mean}, x);
+    check_per_channel({"batch_norm", "running_var", running_var}, x);
+  } else if (!options.training) {
+    check::fail("batch_norm", "inference needs running_mean and running_var");
+  }
+  if (options.training && input.numel() < 2 * input.size(1))
+    throw Error(x.described() + ", expected more than one value per channel to normalise with in training");
+  if (!(options.dropout >= 0 && options.dropout <= 1))
+    check::fail("batch_norm", "dropout = " + std::to_string(options.dropout) + ", expected a probability");
+}
+
+kernels::BatchNormProblem problem_of(const Tensor& input, const BatchNormOptions& options) {
+  kernels::BatchNormProblem problem{
+      .n = input.size(0),
+      .channels = input.size(1),
+      .plane = input.numel() == 0 ? 0 : input.numel() / (input.size(0) * input.size(1)),
+      .epsilon = options.epsilon,
+      .relu_before = options.relu_before,
+      .relu_after = options.relu_after};
+  if (options.dropout > 0) {
+    Generator& generator = options.generator ? *options.generator : default_generator();
+    problem.dropout = {.p = options.dropout, .seed = generator.seed(), .offset = generator.draw()};
+  }
+  return problem;
+}
+
+}  // namespace
+
+Tensor batch_norm(const Tensor& input, const Tensor& gamma, const Tensor& beta, Tensor running_mean,
+                  Tensor running_var, const BatchNormOptions& options) {
+  check_arguments(input, gamma, beta, running_mean, running_var, options);
+  const kernels::BatchNormProblem problem = problem_of(input, options);
+  const TensorOptions like = {.dtype = input.dtype(), .device = input.device()};
+  const Shape per_channel = {problem.channels};
+  Tensor output = Tensor::empty(input.shape(), like);
+  // A copy of the running mean in inference: what backward needs must not change when training goes on.
+  const Tensor mean = options.training ? Tensor::empty(per_channel, like) : running_mean.clone();
+  const Tensor inv_std = Tensor::empty(per_channel, like);
+  visit_floating(input, "batch_norm", [&]<class T>(Type<T>) {
+    const auto& kernels = KG_KERNELS(batch_norm, T, like.device);
+    if (options.training)
+      kernels.forward_training(problem, raw<T>(input), raw<T>(gamma), raw<T>(beta), options.momentum,
+                               raw<T>(running_mean), raw<T>(running_var), raw<T>(mean), raw<T>(inv_std),
+                               raw<T>(output), {});
+    else
+      kernels.forward_inference(problem, raw<T>(input), raw<T>(gamma), raw<T>(beta), raw<T>(mean),
+                                raw<T>(running_var), raw<T>(inv_std), raw<T>(output), {});
+  });
+  const auto rule = [=, training = options.training](const BackwardCall& call) {
+    std::vector<Tensor> gradients(3);
+    if (call.needs[0]) gradients[0] = Tensor::empty(input.shape(), like);
+    if (gamma.defined()) gradients[1] = Tensor::empty(per_channel, like);
+    if (gamma.defined()) gradients[2] = Tensor::empty(per_channel, like);
+    visit_floating(input, "batch_norm", [&]<class T>(Type<T>) {
+      KG_KERNELS(batch_norm, T, like.device)
+          .backward(problem, training, raw<T>(input), raw<T>(call.grad_output), raw<T>(gamma), raw<T>(beta),
+                    raw<T>(mean), raw<T>(inv_std), raw<T>(gradients[0]), raw<T>(gradients[1]),
+                    raw<T>(gradients[2]), {});
+    });
+    return gradients;
+  };
+  return record("batch_norm", output, {input, gamma, beta}, rule);
+}
+
+}  // namespace kg

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "kernelgrad/tensor.h"
+
+/// What every operation checks about its arguments before it computes anything.
+namespace kg::check {
+
+/// A tensor argument under the name that error messages call it by.
+struct Argument {
+  std::string_view op, name;
+  const Tensor& tensor;
+
+  /// "conv2d: input is float32 [1, 2]": the start of a message about this argument.
+  std::string described() const;
+};
+
+/// Defined and float32 or float64.
+void is_floating(const Argument& argument);
+/// Of the same dtype and on the same device as the first argument of the operation.
+void matches(const Argument& argument, const Argument& first);
+/// Has that many dimensions; `meaning` explains them: "[n, c, h, w]".
+void has_rank(const Argument& argument, int rank, std::string_view meaning);
+/// Has exactly that shape; `meaning` explains where the expectation comes from.
+void has_shape(const Argument& argument, const Shape& expected, std::string_view meaning);
+
+[[noreturn]] void fail(std::string_view op, const std::string& what);
+
+}  // namespace kg::check

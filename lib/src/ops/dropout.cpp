@@ -1,0 +1,35 @@
+#include "kernels/dropout.h"
+
+#include "core/dispatch.h"
+#include "core/tensor_impl.h"
+#include "kernelgrad/autograd.h"
+#include "kernelgrad/ops.h"
+#include "ops/check.h"
+
+namespace kg {
+
+Generator& default_generator() {
+  static Generator generator;
+  return generator;
+}
+
+void manual_seed(std::uint64_t seed) { default_generator() = Generator(seed); }
+
+Tensor dropout(const Tensor& x, double p, Generator& generator) {
+  check::is_floating({"dropout", "input", x});
+  if (!(p >= 0 && p <= 1)) check::fail("dropout", "p = " + std::to_string(p) + ", expected a probability");
+  if (p == 0) return x;
+  const kernels::DropoutProblem problem{.p = p, .seed = generator.seed(), .offset = generator.draw()};
+  const auto apply = [problem](const Tensor& input) {
+    Tensor result = Tensor::empty(input.shape(), {.dtype = input.dtype(), .device = input.device()});
+    visit_floating(input, "dropout", [&]<class T>(Type<T>) {
+      KG_KERNELS(dropout, T, input.device()).apply(problem, input.numel(), raw<T>(input), raw<T>(result), {});
+    });
+    return result;
+  };
+  return record("dropout", apply(x), {x}, [apply](const BackwardCall& call) -> std::vector<Tensor> {
+    return {apply(call.grad_output)};
+  });
+}
+
+}  // namespace kg

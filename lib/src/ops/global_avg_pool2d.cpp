@@ -1,0 +1,33 @@
+#include "kernels/global_avg_pool2d.h"
+
+#include "core/dispatch.h"
+#include "core/tensor_impl.h"
+#include "kernelgrad/autograd.h"
+#include "kernelgrad/ops.h"
+#include "ops/check.h"
+
+namespace kg {
+
+Tensor global_avg_pool2d(const Tensor& x) {
+  const check::Argument input{"global_avg_pool2d", "input", x};
+  check::is_floating(input);
+  check::has_rank(input, 4, "[n, c, h, w]");
+  const std::int64_t planes = x.size(0) * x.size(1), plane = x.size(2) * x.size(3);
+  if (plane == 0) throw Error(input.described() + ", expected images of at least one pixel");
+  const TensorOptions like = {.dtype = x.dtype(), .device = x.device()};
+  Tensor output = Tensor::empty({x.size(0), x.size(1), 1, 1}, like);
+  visit_floating(x, "global_avg_pool2d", [&]<class T>(Type<T>) {
+    KG_KERNELS(global_avg_pool2d, T, like.device).forward(planes, plane, raw<T>(x), raw<T>(output), {});
+  });
+  const auto rule = [=, input_shape = x.shape()](const BackwardCall& call) -> std::vector<Tensor> {
+    Tensor gradient = Tensor::empty(input_shape, like);
+    visit_floating(gradient, "global_avg_pool2d", [&]<class T>(Type<T>) {
+      KG_KERNELS(global_avg_pool2d, T, like.device)
+          .backward(planes, plane, raw<T>(call.grad_output), raw<T>(gradient), {});
+    });
+    return {gradient};
+  };
+  return record("global_avg_pool2d", output, {x}, rule);
+}
+
+}  // namespace kg

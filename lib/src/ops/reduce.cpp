@@ -1,0 +1,76 @@
+#include "ops/reduce.h"
+
+#include "core/dispatch.h"
+#include "core/tensor_impl.h"
+#include "kernelgrad/autograd.h"
+#include "kernelgrad/ops.h"
+#include "kernels/reduce.h"
+#include "ops/check.h"
+
+namespace kg {
+
+Tensor reduce_sum(const Tensor& x, const std::vector<bool>& kept, double scale) {
+  Shape output_shape = x.shape();
+  kernels::ReduceProblem problem{.rank = x.dim(), .shape = {}, .output_strides = {}, .output_count = 1};
+  for (std::size_t d = output_shape.size(); d-- > 0;) {
+    problem.shape[d] = x.shape()[d];
+    if (!kept[d]) output_shape[d] = 1;
+    problem.output_strides[d] = kept[d] ? problem.output_count : 0;
+    problem.output_count *= output_shape[d];
+  }
+  Tensor output = Tensor::empty(output_shape, {.dtype = x.dtype(), .device = x.device()});
+  visit_floating(x, "sum", [&]<class T>(Type<T>) {
+    KG_KERNELS(reduce, T, x.device()).sum(problem, scale, raw<T>(x), raw<T>(output), {});
+  });
+  return output;
+}
+
+Tensor expand(const Tensor& x, const Shape& shape, double factor) {
+  const NoGrad no_grad;
+  const Tensor factors = Tensor::full(shape, factor, {.dtype = x.dtype(), .device = x.device()});
+  return mul(factors, x);
+}
+
+namespace {
+
+std::vector<bool> kept_dimensions(std::string_view op, const Tensor& x, const std::vector<int>& dims) {
+  check::is_floating({op, "input", x});
+  if (x.dim() > kernels::max_rank)
+    check::fail(op, "at most " + std::to_string(kernels::max_rank) +
+                        " dimensions can be reduced, the input has shape " + to_string(x.shape()));
+  std::vector<bool> kept(static_cast<std::size_t>(x.dim()), !dims.empty());
+  for (const int dim : dims) {
+    const int d = dim < 0 ? dim + x.dim() : dim;
+    if (d < 0 || d >= x.dim())
+      check::fail(op, "there is no dimension " + std::to_string(dim) + " in shape " + to_string(x.shape()));
+    kept[static_cast<std::size_t>(d)] = false;
+  }
+  return kept;
+}
+
+Tensor reduce(std::string_view op, const Tensor& x, const ReduceOptions& options, bool divide) {
+  const std::vector<bool> kept = kept_dimensions(op, x, options.dims);
+  Shape keepdim_shape = x.shape(), squeezed_shape;
+  std::int64_t reduced = 1;
+  for (std::size_t d = 0; d < kept.size(); ++d) {
+    if (kept[d]) {
+      squeezed_shape.push_back(keepdim_shape[d]);
+    } else {
+      reduced *= keepdim_shape[d];
+      keepdim_shape[d] = 1;
+    }
+  }
+  const double scale = divide ? 1.0 / static_cast<double>(reduced) : 1.0;
+  const Tensor summed = reduce_sum(x, kept, scale);
+  return record(std::string(op), share_storage(summed, options.keepdim ? keepdim_shape : squeezed_shape), {x},
+                [=, input_shape = x.shape()](const BackwardCall& call) -> std::vector<Tensor> {
+                  return {expand(share_storage(call.grad_output, keepdim_shape), input_shape, scale)};
+                });
+}
+
+}  // namespace
+
+Tensor sum(const Tensor& x, const ReduceOptions& options) { return reduce("sum", x, options, false); }
+Tensor mean(const Tensor& x, const ReduceOptions& options) { return reduce("mean", x, options, true); }
+
+}  // namespace kg

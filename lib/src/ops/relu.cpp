@@ -1,0 +1,29 @@
+#include "kernels/relu.h"
+
+#include "core/dispatch.h"
+#include "core/tensor_impl.h"
+#include "kernelgrad/autograd.h"
+#include "kernelgrad/ops.h"
+#include "ops/check.h"
+
+namespace kg {
+
+Tensor relu(const Tensor& x) {
+  check::is_floating({"relu", "input", x});
+  const TensorOptions like = {.dtype = x.dtype(), .device = x.device()};
+  Tensor output = Tensor::empty(x.shape(), like);
+  visit_floating(x, "relu", [&]<class T>(Type<T>) {
+    KG_KERNELS(relu, T, like.device).forward(x.numel(), raw<T>(x), raw<T>(output), {});
+  });
+  const auto rule = [like, saved = output.detach()](const BackwardCall& call) -> std::vector<Tensor> {
+    Tensor gradient = Tensor::empty(saved.shape(), like);
+    visit_floating(saved, "relu", [&]<class T>(Type<T>) {
+      KG_KERNELS(relu, T, like.device)
+          .backward(saved.numel(), raw<T>(saved), raw<T>(call.grad_output), raw<T>(gradient), {});
+    });
+    return {gradient};
+  };
+  return record("relu", output, {x}, rule);
+}
+
+}  // namespace kg

@@ -1,0 +1,51 @@
+#include "core/tensor_impl.h"
+#include "kernelgrad/autograd.h"
+#include "kernelgrad/ops.h"
+#include "ops/check.h"
+
+namespace kg {
+
+namespace {
+
+/// Replaces an extent of -1 by what is left for it.
+Shape inferred(Shape wanted, const Tensor& x) {
+  std::int64_t known = 1;
+  std::int64_t* unknown = nullptr;
+  for (std::int64_t& extent : wanted) {
+    if (extent != -1) {
+      known *= extent;
+      continue;
+    }
+    if (unknown) check::fail("reshape", "shape " + to_string(wanted) + " has more than one -1");
+    unknown = &extent;
+  }
+  if (unknown && known > 0 && x.numel() % known == 0) *unknown = x.numel() / known;
+  if ((unknown && *unknown == -1) || numel(wanted) != x.numel())
+    check::fail("reshape", "shape " + to_string(wanted) + " does not hold the " + std::to_string(x.numel()) +
+                               " elements of " + to_string(x.shape()));
+  return wanted;
+}
+
+}  // namespace
+
+Tensor reshape(const Tensor& x, Shape shape) {
+  return record("reshape", share_storage(x, inferred(std::move(shape), x)), {x},
+                [original = x.shape()](const BackwardCall& call) -> std::vector<Tensor> {
+                  return {share_storage(call.grad_output, original)};
+                });
+}
+
+Tensor Tensor::reshape(Shape shape) const { return kg::reshape(*this, std::move(shape)); }
+
+Tensor flatten(const Tensor& x, int start_dim) {
+  const int start = start_dim < 0 ? start_dim + x.dim() : start_dim;
+  if (start < 0 || start >= std::max(x.dim(), 1))
+    check::fail("flatten", "start_dim = " + std::to_string(start_dim) + " for shape " + to_string(x.shape()));
+  Shape shape(x.shape().begin(), x.shape().begin() + start);
+  std::int64_t merged = 1;
+  for (int d = start; d < x.dim(); ++d) merged *= x.size(d);
+  shape.push_back(merged);
+  return reshape(x, std::move(shape));
+}
+
+}  // namespace kg

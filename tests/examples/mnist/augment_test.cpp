@@ -1,0 +1,376 @@
+#include "augment.h"
+
+#include <cmath>
+#include <numbers>
+#include <string>
+
+#include "catch.h"
+#include "kernelgrad/error.h"
+
+namespace mnist {
+namespace {
+
+using Pixels = std::vector<std::uint8_t>;
+
+constexpr std::uint64_t seed = 20;
+
+// The training transforms that the samplers are tested with.
+const RandomAffine affine{.degrees = 20, .translate = {0.1, 0.1}, .scale = {0.9, 1.1}};
+const ColorJitter color_jitter{.brightness = 0.1, .contrast = 0.2, .saturation = 0.1, .hue = 0.1};
+
+kg::RandomStream stream(std::uint32_t epoch, std::uint32_t image) {
+  return kg::RandomStream(seed, kg::RandomPurpose::augmentation, epoch, image);
+}
+
+Pixels noise(int height, int width, std::uint32_t sample = 0) {
+  kg::RandomStream random(seed, kg::RandomPurpose::user, 0, sample);
+  Pixels pixels(static_cast<std::size_t>(height * width));
+  for (std::uint8_t& pixel : pixels) pixel = static_cast<std::uint8_t>(random.below(256));
+  return pixels;
+}
+
+Pixels warp(const Pixels& in, int height, int width, const AffineParameters& parameters,
+            std::uint8_t fill = 0) {
+  Pixels out(in.size());
+  warp_affine(in.data(), out.data(), height, width, parameters, fill);
+  return out;
+}
+
+std::uint8_t at(const Pixels& pixels, int height, int width, int y, int x, std::uint8_t fill) {
+  const bool inside = y >= 0 && y < height && x >= 0 && x < width;
+  return inside ? pixels[static_cast<std::size_t>(y * width + x)] : fill;
+}
+
+TEST_CASE("warp_affine leaves an image as it is, or shifts it", "[augment]") {
+  const auto [height, width] = GENERATE(table<int, int>({{28, 28}, {1, 1}, {31, 7}, {7, 33}}));
+  const Pixels in = noise(height, width);
+  CHECK(warp(in, height, width, {}) == in);
+  CHECK(warp(in, height, width, {.angle = 360}) == in);
+  for (const int dx : {-100, -3, 0, 2})
+    for (const int dy : {-1, 0, 5, 40000}) {
+      const Pixels out = warp(in, height, width, {.dx = dx, .dy = dy}, 9);
+      for (int y = 0; y < height; ++y)
+        for (int x = 0; x < width; ++x) {
+          INFO(dx << ", " << dy << " at " << y << ", " << x);
+          REQUIRE(at(out, height, width, y, x, 0) == at(in, height, width, y - dy, x - dx, 9));
+        }
+    }
+}
+
+TEST_CASE("warp_affine turns clockwise about the centre", "[augment]") {
+  constexpr int size = 28;
+  const Pixels in = noise(size, size);
+  const Pixels quarter = warp(in, size, size, {.angle = 90});
+  const Pixels half = warp(in, size, size, {.angle = 180});
+  for (int y = 0; y < size; ++y)
+    for (int x = 0; x < size; ++x) {
+      REQUIRE(at(quarter, size, size, x, size - 1 - y, 0) == at(in, size, size, y, x, 0));
+      REQUIRE(at(half, size, size, size - 1 - y, size - 1 - x, 0) == at(in, size, size, y, x, 0));
+    }
+}
+
+TEST_CASE("warp_affine enlarges about the centre", "[augment]") {
+  const Pixels in = noise(12, 8);
+  const Pixels out = warp(in, 12, 8, {.scale = 2});
+  for (int y = 0; y < 12; ++y)
+    for (int x = 0; x < 8; ++x) REQUIRE(at(out, 12, 8, y, x, 0) == at(in, 12, 8, 3 + y / 2, 2 + x / 2, 0));
+}
+
+// Where torchvision's documentation sends a point: sheared, scaled, turned about the centre, shifted. Applied
+// to the source's centre this must give the output's, which tests the closed form of the inverse against the
+// forward map.
+TEST_CASE("warp_affine shows each pixel where the forward map sends it", "[augment]") {
+  constexpr int height = 33, width = 40;
+  constexpr double center_x = width / 2.0, center_y = height / 2.0;
+  constexpr double degree = std::numbers::pi / 180;
+  kg::RandomStream random(seed, kg::RandomPurpose::user, 1);
+  int compared = 0;
+  for (int trial = 0; trial < 200; ++trial) {
+    const AffineParameters p{.angle = random.uniform(-180, 180),
+                             .dx = static_cast<int>(random.below(9)) - 4,
+                             .dy = static_cast<int>(random.below(9)) - 4,
+                             .scale = random.uniform(1.5, 4),
+                             .shear_x = random.uniform(-40, 40),
+                             .shear_y = random.uniform(-40, 40)};
+    const Pixels in = noise(height, width);
+    const Pixels out = warp(in, height, width, p);
+    for (int v = 0; v < height; ++v)
+      for (int u = 0; u < width; ++u) {
+        const double x = u + 0.5 - center_x, y = v + 0.5 - center_y;
+        const double sheared_x = x - std::tan(p.shear_x * degree) * y;
+        const double sheared_y = y - std::tan(p.shear_y * degree) * sheared_x;
+        const double cosine = std::cos(p.angle * degree), sine = std::sin(p.angle * degree);
+        const double to_x = p.scale * (cosine * sheared_x - sine * sheared_y) + center_x + p.dx;
+        const double to_y = p.scale * (sine * sheared_x + cosine * sheared_y) + center_y + p.dy;
+        if (to_x < 0 || to_x >= width || to_y < 0 || to_y >= height) continue;
+        // Only where the output pixel's centre is so close to the image of the source's that no other pixel
+        // is.
+        const double distance = std::hypot(std::floor(to_x) + 0.5 - to_x, std::floor(to_y) + 0.5 - to_y);
+        if (distance > 0.2) continue;
+        ++compared;
+        REQUIRE(at(out, height, width, static_cast<int>(to_y), static_cast<int>(to_x), 0) ==
+                at(in, height, width, v, u, 0));
+      }
+  }
+  CHECK(compared > 5000);
+}
+
+TEST_CASE("warp_affine refuses a scale that is not positive", "[augment]") {
+  const Pixels in = noise(2, 2);
+  CHECK_THROWS_AS(warp(in, 2, 2, {.scale = 0}), kg::Error);
+  CHECK_THROWS_AS(warp(in, 2, 2, {.scale = -1}), kg::Error);
+  CHECK_THROWS_AS(warp(in, 2, 2, {.scale = std::nan("")}), kg::Error);
+}
+
+TEST_CASE("brightness multiplies, truncates and clips", "[augment]") {
+  Pixels pixels = {0, 1, 10, 99, 200, 255};
+  adjust_brightness(pixels, 1.5);
+  CHECK(pixels == Pixels{0, 1, 15, 148, 255, 255});
+  adjust_brightness(pixels, 0.5);
+  CHECK(pixels == Pixels{0, 0, 7, 74, 127, 127});
+  adjust_brightness(pixels, 0);
+  CHECK(pixels == Pixels(6, 0));
+}
+
+TEST_CASE("contrast moves grey levels away from their rounded mean", "[augment]") {
+  const Pixels original = {0, 100, 101, 201};  // mean 100.5, rounded 101
+  Pixels pixels = original;
+  adjust_contrast(pixels, 0);
+  CHECK(pixels == Pixels(4, 101));
+  pixels = original;
+  adjust_contrast(pixels, 1);
+  CHECK(pixels == original);
+  pixels = original;
+  adjust_contrast(pixels, 0.5);
+  CHECK(pixels == Pixels{50, 100, 101, 151});
+  pixels = original;
+  adjust_contrast(pixels, 2);
+  CHECK(pixels == Pixels{0, 99, 101, 255});
+}
+
+TEST_CASE("jitter follows its order", "[augment]") {
+  JitterParameters parameters{.brightness = 2, .contrast = 0};
+  Pixels pixels = {0, 200};
+  jitter(pixels, parameters);
+  CHECK(pixels == Pixels{128, 128});  // clipped to 255 first: the mean is 127.5
+  std::swap(parameters.order[0], parameters.order[1]);
+  pixels = {0, 200};
+  jitter(pixels, parameters);
+  CHECK(pixels == Pixels{200, 200});
+}
+
+// A histogram of draws against its expected counts: chi-squared per degree of freedom, near 1 when they
+// agree.
+double chi_squared(const std::vector<int>& counts, const std::vector<double>& probabilities) {
+  int total = 0;
+  for (const int count : counts) total += count;
+  double sum = 0;
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    const double expected = probabilities[i] * total;
+    sum += (counts[i] - expected) * (counts[i] - expected) / expected;
+  }
+  return sum / static_cast<double>(counts.size() - 1);
+}
+
+// Uniformity over [low, high) in 20 bins, for one draw per image.
+template <typename Draw>
+void check_uniform(const std::string& name, double low, double high, Draw draw) {
+  constexpr int draws = 60000, bins = 20;
+  std::vector<int> counts(bins);
+  double sum = 0;
+  for (std::uint32_t i = 0; i < draws; ++i) {
+    const double value = draw(i);
+    REQUIRE(value >= low);
+    REQUIRE(value < high);
+    ++counts[static_cast<std::size_t>((value - low) / (high - low) * bins)];
+    sum += value;
+  }
+  INFO(name);
+  // Five standard deviations of the mean of so many uniform draws.
+  CHECK(std::fabs(sum / draws - (low + high) / 2) < 5 * (high - low) / std::sqrt(12.0 * draws));
+  CHECK(chi_squared(counts, std::vector<double>(bins, 1.0 / bins)) < 2.2);
+}
+
+TEST_CASE("RandomAffine draws angle, scale and shear uniformly", "[augment]") {
+  const RandomAffine sheared{.degrees = {-5, 15}, .scale = {0.9, 1.1}, .shear_x = 10, .shear_y = {-3, 1}};
+  const auto sample = [&](const RandomAffine& transform, std::uint32_t image) {
+    kg::RandomStream random = stream(0, image);
+    return transform.sample(28, 28, random);
+  };
+  check_uniform("degrees", -20, 20, [&](auto i) { return sample(affine, i).angle; });
+  check_uniform("asymmetric degrees", -5, 15, [&](auto i) { return sample(sheared, i).angle; });
+  check_uniform("scale", 0.9, 1.1, [&](auto i) { return sample(affine, i).scale; });
+  check_uniform("shear x", -10, 10, [&](auto i) { return sample(sheared, i).shear_x; });
+  check_uniform("shear y", -3, 1, [&](auto i) { return sample(sheared, i).shear_y; });
+  CHECK(sample(affine, 0).shear_x == 0);
+  CHECK(sample(affine, 0).shear_y == 0);
+}
+
+TEST_CASE("RandomAffine rounds uniform shifts to whole pixels", "[augment]") {
+  // Round(U(-2.8, 2.8)) on the width, and round(U(-4, 4)) on the height: the outermost values are rarer.
+  const RandomAffine transform{.translate = {0.1, 0.2}};
+  const std::vector<double> expected_dx = {.3 / 5.6, 1 / 5.6, 1 / 5.6, 1 / 5.6, 1 / 5.6, 1 / 5.6, .3 / 5.6};
+  const std::vector<double> expected_dy = {.5 / 8, 1 / 8., 1 / 8., 1 / 8., 1 / 8.,
+                                           1 / 8., 1 / 8., 1 / 8., .5 / 8};
+  std::vector<int> dx(7), dy(9);
+  for (std::uint32_t image = 0; image < 60000; ++image) {
+    kg::RandomStream random = stream(1, image);
+    const AffineParameters parameters = transform.sample(20, 28, random);
+    ++dx.at(static_cast<std::size_t>(parameters.dx + 3));
+    ++dy.at(static_cast<std::size_t>(parameters.dy + 4));
+  }
+  CHECK(chi_squared(dx, expected_dx) < 3.5);
+  CHECK(chi_squared(dy, expected_dy) < 3.5);
+}
+
+TEST_CASE("RandomAffine draws its parameters independently of each other", "[augment]") {
+  double correlations[6] = {};
+  constexpr int draws = 60000;
+  for (std::uint32_t image = 0; image < draws; ++image) {
+    kg::RandomStream random = stream(2, image);
+    const AffineParameters p = affine.sample(28, 28, random);
+    const double angle = p.angle / 20, dx = p.dx / 2.8, dy = p.dy / 2.8, scale = (p.scale - 1) / 0.1;
+    const double products[] = {angle * dx, angle * dy, angle * scale, dx * dy, dx * scale, dy * scale};
+    for (int i = 0; i < 6; ++i) correlations[i] += products[i] / draws;
+  }
+  // A product of two of them has a variance of about 1/9.
+  for (const double correlation : correlations) CHECK(std::fabs(correlation) < 5 / std::sqrt(9.0 * draws));
+}
+
+TEST_CASE("ColorJitter draws factors uniformly and every order equally often", "[augment]") {
+  const auto sample = [](const ColorJitter& transform, std::uint32_t image) {
+    kg::RandomStream random = stream(3, image);
+    return transform.sample(random);
+  };
+  check_uniform("brightness", 0.9, 1.1, [&](auto i) { return sample(color_jitter, i).brightness; });
+  check_uniform("contrast", 0.8, 1.2, [&](auto i) { return sample(color_jitter, i).contrast; });
+  check_uniform("a strength above 1", 0, 3, [&](auto i) { return sample({.brightness = 2}, i).brightness; });
+  CHECK(sample({}, 0).brightness == 1);
+  CHECK(sample({}, 0).contrast == 1);
+
+  std::vector<int> orders(256);
+  for (std::uint32_t image = 0; image < 60000; ++image) {
+    unsigned code = 0;
+    for (const JitterOp op : sample(color_jitter, image).order) code = code * 4 + static_cast<unsigned>(op);
+    ++orders[code];
+  }
+  std::erase(orders, 0);
+  REQUIRE(orders.size() == 24);
+  CHECK(chi_squared(orders, std::vector<double>(24, 1.0 / 24)) < 2.2);
+}
+
+Pixels augmented(const Augmentation& augmentation, std::uint32_t epoch, std::uint32_t index, Image& image,
+                 Image& scratch) {
+  image.assign(noise(28, 28, index), 28, 28);
+  kg::RandomStream random = stream(epoch, index);
+  augmentation.apply(image, scratch, random);
+  return image.pixels;
+}
+
+TEST_CASE("an augmented image depends on seed, epoch and index alone", "[augment]") {
+  const Augmentation augmentation({affine, color_jitter});
+  constexpr std::uint32_t images = 64;
+  std::vector<Pixels> alone;
+  for (std::uint32_t index = 0; index < images; ++index) {
+    Image image, scratch;
+    alone.push_back(augmented(augmentation, 4, index, image, scratch));
+  }
+
+  Image image, scratch;
+  scratch.assign(Pixels(41 * 17, 77), 41, 17);  // what a worker's buffers held before must not matter
+  for (std::uint32_t index = images; index-- > 0;)
+    CHECK(augmented(augmentation, 4, index, image, scratch) == alone[index]);
+
+  CHECK(augmented(augmentation, 5, 0, image, scratch) != alone[0]);
+  image.assign(noise(28, 28, 0), 28, 28);
+  kg::RandomStream other_image = stream(4, 1);
+  augmentation.apply(image, scratch, other_image);
+  CHECK(image.pixels != alone[0]);
+}
+
+TEST_CASE("Augmentation does what its transforms sample", "[augment]") {
+  constexpr int height = 31, width = 28;
+  Image image, scratch;
+  for (std::uint32_t index = 0; index < 20; ++index) {
+    const Pixels original = noise(height, width, index);
+    kg::RandomStream random = stream(7, index);
+    image.assign(original, height, width);
+    Augmentation({affine, color_jitter}).apply(image, scratch, random);
+
+    kg::RandomStream again = stream(7, index);
+    Pixels expected = warp(original, height, width, affine.sample(height, width, again));
+    jitter(expected, color_jitter.sample(again));
+    CHECK(image.height == height);
+    CHECK(image.width == width);
+    CHECK(image.pixels == expected);
+  }
+}
+
+TEST_CASE("Augmentation applies its transforms in their order", "[augment]") {
+  const RandomAffine away{.translate = {1, 1}, .scale = {1e-3, 1e-3}, .fill = 100};  // only fill remains
+  const ColorJitter brighter{.brightness = 1};
+  Image image, scratch;
+  const auto first_pixel = [&](std::vector<Transform> transforms) {
+    image.assign(Pixels(28 * 28, 50), 28, 28);
+    kg::RandomStream random = stream(6, 0);
+    Augmentation(std::move(transforms)).apply(image, scratch, random);
+    return image.pixels[0];
+  };
+  CHECK(first_pixel({brighter, away}) == 100);
+  CHECK(first_pixel({away, brighter}) != 100);
+  CHECK(first_pixel({}) == 50);
+}
+
+TEST_CASE("Augmentation refuses arguments that torchvision refuses", "[augment]") {
+  const auto refused = [](Transform transform, const std::string& name) {
+    try {
+      Augmentation augmentation({std::move(transform)});
+    } catch (const kg::Error& error) {
+      INFO(error.what());
+      CHECK(std::string(error.what()).find(name) != std::string::npos);
+      return;
+    }
+    FAIL_CHECK(name << " was accepted");
+  };
+  const double nan = std::nan("");
+  refused(RandomAffine{.degrees = {5, -5}}, "degrees is [5, -5]");
+  refused(RandomAffine{.degrees = nan}, "degrees");
+  refused(RandomAffine{.translate = {-0.1, 0}}, "translate is [-0.1, 0]");
+  refused(RandomAffine{.translate = {0, 1.1}}, "translate");
+  refused(RandomAffine{.scale = {0, 1}}, "scale is [0, 1]");
+  refused(RandomAffine{.scale = {1.1, 0.9}}, "scale");
+  refused(RandomAffine{.shear_x = 90}, "shear_x");
+  refused(RandomAffine{.shear_y = {-91, 0}}, "shear_y");
+  refused(ColorJitter{.brightness = -0.1}, "brightness is -0.1");
+  refused(ColorJitter{.contrast = nan}, "contrast");
+  refused(ColorJitter{.saturation = -1}, "saturation");
+  refused(ColorJitter{.hue = 0.6}, "hue is 0.6, expected 0 to 0.5");
+}
+
+TEST_CASE("Image refuses pixels that do not fill it", "[augment]") {
+  Image image;
+  CHECK_THROWS_AS(image.assign(Pixels(5), 2, 3), kg::Error);
+}
+
+TEST_CASE("Normalize is (x / 255 - mean) / std in float32", "[augment]") {
+  const float mean = 0.1307f, std = 0.3081f;
+  const Pixels ramp = [] {
+    Pixels pixels;
+    for (int i = 0; i < 256; ++i) pixels.push_back(static_cast<std::uint8_t>(i));
+    return pixels;
+  }();
+  std::vector<float> out(256);
+  Normalize(mean, std)(ramp, out.data());
+  for (int i = 0; i < 256; ++i) {
+    const double exact = (i / 255.0 - 0.1307) / 0.3081;
+    CHECK(std::fabs(out[static_cast<std::size_t>(i)] - exact) < 3e-7);
+  }
+  // The same bits as torch 1.13.
+  CHECK(out[0] == -0x1.b264e2p-2f);
+  CHECK(out[128] == 0x1.347af4p+0f);
+  CHECK(out[255] == 0x1.69267ap+1f);
+  CHECK_THROWS_AS(Normalize(0, 0), kg::Error);
+}
+
+}  // namespace
+}  // namespace mnist
