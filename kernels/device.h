@@ -20,7 +20,7 @@ struct DeviceFunctions {
 
 namespace cpu {
 const DeviceFunctions& device();
-/// How many threads the kernels use; at first what OpenMP would (OMP_NUM_THREADS, else every core).
+/// How many threads the kernels use; at first OMP_NUM_THREADS, else every core.
 int num_threads();
 void set_num_threads(int count);
 }  // namespace cpu

@@ -5,9 +5,10 @@
 #include <array>
 #include <cmath>
 #include <numbers>
+#include <ostream>
 
-#include "atomic_file.h"
 #include "kernelgrad/error.h"
+#include "kernelgrad/io.h"
 
 namespace mnist {
 namespace {
@@ -126,7 +127,7 @@ void Canvas::save_png(const std::filesystem::path& path) {
   check(cairo_status(context_.get()));
   std::string png;
   check(cairo_surface_write_to_png_stream(surface_.get(), append_to_string, &png));
-  write_file_atomically(path, png);
+  kg::write_file(path, [&](std::ostream& stream) { stream << png; });
 }
 
 void Canvas::set_font(const TextStyle& style) {

@@ -46,7 +46,7 @@ LineChart loss_chart(std::span<const EpochMetrics> epochs, double EpochMetrics::
   LineChart chart = chart_of(epochs, value);
   chart.y_label = "loss (nats per image)";
   chart.y_limits = {0, INFINITY};
-  chart.note = last_and_best(chart, "{:.4f}", "lowest", [](double a, double b) { return a < b; });
+  chart.note = last_and_best(chart, "{:.4g}", "lowest", [](double a, double b) { return a < b; });
   return chart;
 }
 

@@ -37,17 +37,16 @@ Batch Loader::batch(int index) const {
               .labels = kg::Tensor::empty({count}, {.dtype = kg::DType::int64})};
   float* images = batch.images.data<float>();
   std::int64_t* labels = batch.labels.data<std::int64_t>();
-#pragma omp parallel for num_threads(kg::num_threads())
-  for (int i = 0; i < count; ++i) {
+  kg::parallel_for(count, [&](std::int64_t i) {
     thread_local Image image, scratch;
-    const int sample = order_[static_cast<std::size_t>(first + i)];
+    const int sample = order_[static_cast<std::size_t>(first) + static_cast<std::size_t>(i)];
     kg::RandomStream random(options_.seed, kg::RandomPurpose::augmentation,
                             static_cast<std::uint32_t>(epoch_), static_cast<std::uint32_t>(sample));
     image.assign(split_.image(sample), split_.height, split_.width);
     options_.augmentation.apply(image, scratch, random);
     normalize(image.pixels, images + i * pixels);
     labels[i] = split_.labels[static_cast<std::size_t>(sample)];
-  }
+  });
   return batch;
 }
 

@@ -3,10 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <ostream>
 #include <vector>
 
-#include "atomic_file.h"
 #include "kernelgrad/error.h"
+#include "kernelgrad/io.h"
 
 namespace mnist {
 namespace {
@@ -73,7 +74,7 @@ std::string with_thousands(int64_t number) {
   std::string text = fmt::format("{}", number);
   const int first_digit = number < 0 ? 1 : 0;
   for (int i = static_cast<int>(text.size()) - 3; i > first_digit; i -= 3)
-    text.insert(static_cast<size_t>(i), ",");
+    text.insert(static_cast<size_t>(i), 1, ',');
   return text;
 }
 
@@ -87,7 +88,7 @@ std::string metrics_csv(std::span<const EpochMetrics> epochs) {
 }
 
 void write_metrics_csv(const std::filesystem::path& path, std::span<const EpochMetrics> epochs) {
-  write_file_atomically(path, metrics_csv(epochs));
+  kg::write_file(path, [&](std::ostream& stream) { stream << metrics_csv(epochs); });
 }
 
 GoalVerdict judge_goal(std::span<const EpochMetrics> epochs, int64_t parameters, const Goal& goal) {

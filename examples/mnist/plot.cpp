@@ -68,14 +68,18 @@ struct Scale {
   Point at(double px, double py) const { return {at_x(px), at_y(py)}; }
 };
 
+/// As many digits as the neighbours need; powers of ten where a diverged loss would not fit beside its axis.
+std::string y_tick_label(double tick, int decimals) {
+  return std::abs(tick) < 1e5 ? fmt::format("{:.{}f}", tick, decimals) : fmt::format("{:g}", tick);
+}
+
 void draw_y_ticks(Canvas& canvas, const Scale& scale, Range limits) {
   const auto ticks = round_ticks({scale.y.low, std::min(scale.y.high, limits.high)}, 8);
   const int decimals = tick_decimals(ticks);
   for (const double tick : ticks) {
     const double y = scale.at_y(tick);
     canvas.line({scale.frame.x, y}, {scale.frame.right(), y}, {.color = kGrid});
-    canvas.text({scale.frame.x - 7, y}, fmt::format("{:.{}f}", tick, decimals),
-                {.size = 10.5, .align = Align::right});
+    canvas.text({scale.frame.x - 7, y}, y_tick_label(tick, decimals), {.size = 10.5, .align = Align::right});
   }
 }
 

@@ -1,6 +1,6 @@
 #include "kernels/avg_pool2d.h"
 
-#include "kernels/cpu/parallel.h"
+#include "kernels/parallel.h"
 #include "kernels/cpu/pool2d_window.h"
 
 namespace kg::kernels::cpu {

@@ -5,7 +5,7 @@
 
 #include "kernels/cpu/batch_norm_plane.h"
 #include "kernels/cpu/dropout.h"
-#include "kernels/cpu/parallel.h"
+#include "kernels/parallel.h"
 #include "kernels/cpu/scratch.h"
 
 namespace kg::kernels::cpu {
@@ -46,8 +46,7 @@ void drop(const BatchNormProblem& p, std::int64_t first, const T* input, T* outp
   thread_local Scratch<T> memory;
   T* factors = memory.reserve(p.plane);
   dropout_factors(p.dropout, first, p.plane, factors);
-  // A dropped value is 0 even where it was infinite or NaN.
-  for (std::int64_t i = 0; i < p.plane; ++i) output[i] = factors[i] == 0 ? T(0) : input[i] * factors[i];
+  plane_loops<T>().drop(input, factors, p.plane, output);
 }
 
 template <class T>

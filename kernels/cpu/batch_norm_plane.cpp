@@ -7,6 +7,8 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/cpu/store_first-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace kg::kernels::cpu {
 namespace HWY_NAMESPACE {
@@ -51,7 +53,7 @@ struct Span {
   HWY_INLINE void store(Vector<T> value, T* to, std::int64_t i, Tail) const {
     const Lanes<T> d;
     if constexpr (Tail::value)
-      hn::BlendedStore(value, hn::FirstN(d, static_cast<std::size_t>(count - i)), d, to + i);
+      store_first(value, d, to + i, count - i);
     else
       hn::StoreU(value, d, to + i);
   }
@@ -67,6 +69,17 @@ struct Span {
 template <class T>
 HWY_INLINE double total(Vector<T> sum) {
   return static_cast<double>(hn::GetLane(hn::SumOfLanes(Lanes<T>(), sum)));
+}
+
+template <class T>
+void drop(const T* x, const T* factors, std::int64_t count, T* y) {
+  const Lanes<T> d;
+  const Span<T> span{count};
+  for_vectors<T>(count, [&](std::int64_t i, auto tail) HWY_ATTR {
+    const Vector<T> factor = span.load(factors, i, tail);
+    const Vector<T> product = hn::Mul(span.load(x, i, tail), factor);
+    span.store(hn::IfThenZeroElse(hn::Eq(factor, hn::Zero(d)), product), y, i, tail);
+  });
 }
 
 template <class T>
@@ -140,13 +153,13 @@ void input_gradient(const Channel<T>& channel, T mean_plain, T mean_normalized, 
 }
 
 const PlaneLoops<float>& float_loops() {
-  static constexpr PlaneLoops<float> loops{moments<float>, normalize<float>, gradient_sums<float>,
-                                           input_gradient<float>};
+  static constexpr PlaneLoops<float> loops{drop<float>, moments<float>, normalize<float>,
+                                           gradient_sums<float>, input_gradient<float>};
   return loops;
 }
 const PlaneLoops<double>& double_loops() {
-  static constexpr PlaneLoops<double> loops{moments<double>, normalize<double>, gradient_sums<double>,
-                                            input_gradient<double>};
+  static constexpr PlaneLoops<double> loops{drop<double>, moments<double>, normalize<double>,
+                                            gradient_sums<double>, input_gradient<double>};
   return loops;
 }
 

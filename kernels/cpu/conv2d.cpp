@@ -1,25 +1,27 @@
 #include "kernels/conv2d.h"
 
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
+#include "kernels/cpu/copy_rows.h"
 #include "kernels/cpu/correlate.h"
-#include "kernels/cpu/parallel.h"
+#include "kernels/parallel.h"
 #include "kernels/cpu/scratch.h"
 
 namespace kg::kernels::cpu {
 
 namespace {
 
-/// Images are packed, convolved and unpacked in groups this large by one task.
+/// Images that one task convolves.
 constexpr std::int64_t images_per_task = 4;
 /// A weight gradient is summed in at most this many partial sums, each over at least images_per_pass images.
 /// More would cost memory, fewer could not be shared out.
 constexpr std::int64_t max_partial_sums = 16;
+/// Images over which products are summed in registers before they are added up across lanes.
 constexpr std::int64_t images_per_pass = 8;
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+/// a / b rounded up; 0 for a negative a.
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return a > 0 ? (a + b - 1) / b : 0; }
 std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a, b) * b; }
 
 /// One direction, vertical or horizontal, of a convolution.
@@ -48,6 +50,13 @@ struct InputAxis {
   /// The input row behind a row of a phase; outside [0, in) it is padding.
   std::int64_t input_row(std::int64_t phase, std::int64_t row) const {
     return row * axis.stride + phase - axis.padding;
+  }
+  /// The rows of a phase that are not padding.
+  Range inside(std::int64_t phase) const {
+    const std::int64_t begin =
+        std::clamp<std::int64_t>(ceil_div(axis.padding - phase, axis.stride), 0, extent);
+    return {begin,
+            std::clamp<std::int64_t>(ceil_div(axis.in + axis.padding - phase, axis.stride), begin, extent)};
   }
 };
 
@@ -80,26 +89,15 @@ struct GradientAxis {
   }
 };
 
-/// Writes one row of `extent` elements: element x is source[x * stride + first] where that lies in [0,
-/// width), otherwise 0.
-template <class T>
-void pack_row(const T* source, std::int64_t width, std::int64_t first, std::int64_t stride, T* row,
-              std::int64_t extent) {
-  const std::int64_t begin = std::clamp<std::int64_t>(first >= 0 ? 0 : ceil_div(-first, stride), 0, extent);
-  const std::int64_t end = std::clamp<std::int64_t>(ceil_div(width - first, stride), begin, extent);
-  std::fill(row, row + begin, T(0));
-  if (stride == 1)
-    std::copy(source + first + begin, source + first + end, row + begin);
-  else
-    for (std::int64_t x = begin; x < end; ++x) row[x] = source[x * stride + first];
-  std::fill(row + end, row + extent, T(0));
-}
-
-/// How an input image of one group is packed for forward and for the weight gradient.
+/// How an input image of one group lies in memory for forward and for the weight gradient: planes of rows,
+/// `pitch` apart.
+///
+/// With a horizontal stride of 1 a row has its zeros on the left only, `gap` of them: those on its right are
+/// those on the left of the next row. Without padding the image itself has the layout.
 struct InputLayout {
   InputAxis rows, columns;
-  std::int64_t channels;
-  std::int64_t pitch, plane, size;
+  std::int64_t channels, gap, pitch, plane, size;
+  bool in_place;
   std::int64_t out_count;  ///< Output pixels per channel at this pitch, surplus columns included.
   std::vector<std::int64_t> offsets;
 
@@ -107,38 +105,68 @@ struct InputLayout {
       : rows(vertical(p)),
         columns(horizontal(p)),
         channels(p.c_in / p.groups),
-        pitch(columns.extent),
+        gap(p.stride_w == 1 ? std::max(p.padding_w, p.out_w() - p.w) : 0),
+        pitch(p.stride_w == 1 ? p.w + gap : columns.extent),
         plane(rows.extent * pitch),
         size(channels * rows.phases() * columns.phases() * plane),
+        in_place(p.stride_h == 1 && p.stride_w == 1 && p.padding_h == 0 && p.padding_w == 0),
         out_count((p.out_h() - 1) * pitch + p.out_w()) {
     for (std::int64_t c = 0; c < channels; ++c)
       for (std::int64_t i = 0; i < p.k_h; ++i)
         for (std::int64_t j = 0; j < p.k_w; ++j)
           offsets.push_back(plane_offset(c, rows.phase_of_tap(i), columns.phase_of_tap(j)) +
-                            rows.row_of_tap(i) * pitch + columns.row_of_tap(j));
+                            rows.row_of_tap(i) * pitch + columns.row_of_tap(j) +
+                            (p.stride_w == 1 ? gap - p.padding_w : 0));
   }
 
+  std::int64_t taps() const { return static_cast<std::int64_t>(offsets.size()); }
   std::int64_t plane_offset(std::int64_t c, std::int64_t row_phase, std::int64_t column_phase) const {
     return ((c * rows.phases() + row_phase) * columns.phases() + column_phase) * plane;
+  }
+  /// Elements of a packed image, with what may be read behind it.
+  std::int64_t packed_size() const { return size + gap + correlate_slack; }
+  /// Whether images may be read where they are, given how many elements of the array lie behind them.
+  bool usable_in_place(std::int64_t elements_behind) const {
+    return in_place && elements_behind >= correlate_slack;
   }
 
   template <class T>
   void pack(const T* image, T* packed) const {
-    const std::int64_t h = rows.axis.in, w = columns.axis.in;
     for (std::int64_t c = 0; c < channels; ++c)
       for (std::int64_t a = 0; a < rows.phases(); ++a)
         for (std::int64_t b = 0; b < columns.phases(); ++b)
-          for (std::int64_t r = 0; r < rows.extent; ++r) {
-            const std::int64_t y = rows.input_row(a, r);
-            const bool inside = y >= 0 && y < h;
-            pack_row(image + c * h * w + (inside ? y * w : 0), inside ? w : 0, columns.input_row(b, 0),
-                     columns.axis.stride, packed + plane_offset(c, a, b) + r * pitch, pitch);
-          }
-    std::fill(packed + size, packed + size + correlate_slack, T(0));
+          pack_plane(image + c * rows.axis.in * columns.axis.in, a, b, packed + plane_offset(c, a, b));
+    std::fill(packed + size, packed + packed_size(), T(0));
+  }
+
+ private:
+  template <class T>
+  void pack_plane(const T* image, std::int64_t row_phase, std::int64_t column_phase, T* packed) const {
+    const std::int64_t w = columns.axis.in;
+    const Range inside = rows.inside(row_phase);
+    std::fill(packed, packed + inside.begin * pitch, T(0));
+    std::fill(packed + inside.end * pitch, packed + plane, T(0));
+    const T* first = image + rows.input_row(row_phase, inside.begin) * w;
+    if (columns.axis.stride == 1)
+      return copy_rows(RowCopy<T>{.from = first,
+                                  .from_pitch = rows.axis.stride * w,
+                                  .to = packed + inside.begin * pitch,
+                                  .to_pitch = pitch,
+                                  .rows = inside.end - inside.begin,
+                                  .width = w,
+                                  .gap = gap});
+    const Range across = columns.inside(column_phase);
+    for (std::int64_t r = inside.begin; r < inside.end; ++r, first += rows.axis.stride * w) {
+      T* row = packed + r * pitch;
+      std::fill(row, row + across.begin, T(0));
+      for (std::int64_t x = across.begin; x < across.end; ++x)
+        row[x] = first[columns.input_row(column_phase, x)];
+      std::fill(row + across.end, row + pitch, T(0));
+    }
   }
 };
 
-/// [taps][to] from weight [from][to] or its like: element (t, o) is weight[o * taps + t].
+/// Element (t, o) of the result [taps][channels] is weight[o * taps + t].
 template <class T>
 std::vector<T> transposed(const T* weight, std::int64_t channels, std::int64_t taps) {
   std::vector<T> result(static_cast<std::size_t>(channels * taps));
@@ -151,181 +179,223 @@ std::vector<T> transposed(const T* weight, std::int64_t channels, std::int64_t t
 template <class T>
 void forward(const Conv2dProblem& p, const T* input, const T* weight, const T* bias, T* output, Stream) {
   const InputLayout layout(p);
-  const std::int64_t taps = static_cast<std::int64_t>(layout.offsets.size());
   const std::int64_t channels = p.c_out / p.groups, out_h = p.out_h(), out_w = p.out_w();
-  const std::int64_t output_pitch = round_up(layout.out_count, correlate_slack) + correlate_slack;
   std::vector<std::vector<T>> weights;
   for (std::int64_t g = 0; g < p.groups; ++g)
-    weights.push_back(transposed(weight + g * channels * taps, channels, taps));
+    weights.push_back(transposed(weight + g * channels * layout.taps(), channels, layout.taps()));
 
+  const auto convolve = [&](std::int64_t n, std::int64_t g) {
+    thread_local Scratch<T> packed_memory;
+    const T* source = input + (n * p.c_in + g * layout.channels) * p.h * p.w;
+    if (!layout.usable_in_place((p.n - n - 1) * p.c_in * p.h * p.w)) {
+      T* packed = packed_memory.reserve(layout.packed_size());
+      layout.pack(source, packed);
+      source = packed;
+    }
+    correlate(Correlation<T>{.source = source,
+                             .offsets = layout.offsets.data(),
+                             .taps = layout.taps(),
+                             .weights = weights[static_cast<std::size_t>(g)].data(),
+                             .bias = bias ? bias + g * channels : nullptr,
+                             .channels = channels,
+                             .rows = out_h,
+                             .width = out_w,
+                             .pitch = layout.pitch,
+                             .output = output + (n * p.c_out + g * channels) * out_h * out_w});
+  };
   parallel_for_ranges(p.n, images_per_task, [&](Range images) {
-    thread_local Scratch<T> packed_memory, output_memory;
-    T* packed = packed_memory.reserve(layout.size + correlate_slack);
-    T* computed = output_memory.reserve(channels * output_pitch);
     for (std::int64_t n = images.begin; n < images.end; ++n)
-      for (std::int64_t g = 0; g < p.groups; ++g) {
-        layout.pack(input + (n * p.c_in + g * layout.channels) * p.h * p.w, packed);
-        correlate(Correlation<T>{.source = packed,
-                                 .offsets = layout.offsets.data(),
-                                 .taps = taps,
-                                 .weights = weights[static_cast<std::size_t>(g)].data(),
-                                 .bias = bias ? bias + g * channels : nullptr,
-                                 .channels = channels,
-                                 .output = computed,
-                                 .output_pitch = output_pitch,
-                                 .count = layout.out_count});
-        T* image = output + (n * p.c_out + g * channels) * out_h * out_w;
-        for (std::int64_t o = 0; o < channels; ++o)
-          for (std::int64_t y = 0; y < out_h; ++y, image += out_w)
-            std::copy_n(computed + o * output_pitch + y * layout.pitch, out_w, image);
-      }
+      for (std::int64_t g = 0; g < p.groups; ++g) convolve(n, g);
   });
 }
 
-/// The taps of one phase of the input gradient: offsets into a packed grad_output and the weights that go
-/// with them.
+/// How grad_output of one group lies in memory for the input gradient: rows with zeros on their left, as
+/// above, and zero rows above and below.
+struct GradientLayout {
+  GradientAxis rows, columns;
+  std::int64_t channels, gap, pitch, plane, size;
+
+  explicit GradientLayout(const Conv2dProblem& p)
+      : rows(vertical(p)),
+        columns(horizontal(p)),
+        channels(p.c_out / p.groups),
+        gap(std::max({columns.before, columns.extent - columns.before - columns.axis.out,
+                      columns.rows(0) - columns.axis.out})),
+        pitch(columns.axis.out + gap),
+        plane(rows.extent * pitch),
+        size(channels * plane) {}
+
+  std::int64_t packed_size() const { return size + gap + correlate_slack; }
+
+  template <class T>
+  void pack(const T* gradient, T* packed) const {
+    const std::int64_t out_h = rows.axis.out, out_w = columns.axis.out;
+    for (std::int64_t o = 0; o < channels; ++o, packed += plane) {
+      T* first = packed + rows.before * pitch;
+      std::fill(packed, first, T(0));
+      copy_rows(RowCopy<T>{.from = gradient + o * out_h * out_w,
+                           .from_pitch = out_w,
+                           .to = first,
+                           .to_pitch = pitch,
+                           .rows = out_h,
+                           .width = out_w,
+                           .gap = gap});
+      std::fill(first + out_h * pitch, packed + plane, T(0));
+    }
+    std::fill(packed, packed + gap + correlate_slack, T(0));
+  }
+};
+
+/// One phase of the input gradient: a correlation of its own.
 template <class T>
 struct GradientPhase {
   std::int64_t row_phase, column_phase, rows, columns;
   std::vector<std::int64_t> offsets;
   std::vector<T> weights;  ///< [groups][taps][input channels of a group]
+
+  std::int64_t taps() const { return static_cast<std::int64_t>(offsets.size()); }
 };
 
 template <class T>
-std::vector<GradientPhase<T>> gradient_phases(const Conv2dProblem& p, const GradientAxis& rows,
-                                              const GradientAxis& columns, const T* weight) {
-  const std::int64_t c_in = p.c_in / p.groups, c_out = p.c_out / p.groups,
-                     plane = rows.extent * columns.extent;
-  std::vector<GradientPhase<T>> phases;
-  for (std::int64_t a = 0; a < rows.phases(); ++a)
-    for (std::int64_t b = 0; b < columns.phases(); ++b) {
-      GradientPhase<T> phase{.row_phase = a,
-                             .column_phase = b,
-                             .rows = rows.rows(a),
-                             .columns = columns.rows(b),
-                             .offsets = {},
-                             .weights = {}};
-      for (std::int64_t g = 0; g < p.groups; ++g)
-        for (std::int64_t o = 0; o < c_out; ++o)
-          for (std::int64_t i = 0; i < p.k_h; ++i)
-            for (std::int64_t j = 0; j < p.k_w; ++j) {
-              if (!rows.has_tap(a, i) || !columns.has_tap(b, j)) continue;
-              if (g == 0)
-                phase.offsets.push_back(o * plane + (rows.before + rows.shift(a, i)) * columns.extent +
-                                        columns.before + columns.shift(b, j));
-              for (std::int64_t c = 0; c < c_in; ++c)
-                phase.weights.push_back(weight[(((g * c_out + o) * c_in + c) * p.k_h + i) * p.k_w + j]);
-            }
-      if (phase.rows > 0 && phase.columns > 0) phases.push_back(std::move(phase));
-    }
-  return phases;
+GradientPhase<T> gradient_phase(const Conv2dProblem& p, const GradientLayout& layout, std::int64_t a,
+                                std::int64_t b, const T* weight) {
+  const GradientAxis &rows = layout.rows, &columns = layout.columns;
+  const std::int64_t c_in = p.c_in / p.groups;
+  GradientPhase<T> phase{.row_phase = a,
+                         .column_phase = b,
+                         .rows = rows.rows(a),
+                         .columns = columns.rows(b),
+                         .offsets = {},
+                         .weights = {}};
+  for (std::int64_t o = 0; o < p.c_out; ++o)
+    for (std::int64_t i = 0; i < p.k_h; ++i)
+      for (std::int64_t j = 0; j < p.k_w; ++j) {
+        if (!rows.has_tap(a, i) || !columns.has_tap(b, j)) continue;
+        if (o < layout.channels)  // the same in every group
+          phase.offsets.push_back(o * layout.plane + (rows.before + rows.shift(a, i)) * layout.pitch +
+                                  layout.gap + columns.shift(b, j));
+        for (std::int64_t c = 0; c < c_in; ++c)
+          phase.weights.push_back(weight[((o * c_in + c) * p.k_h + i) * p.k_w + j]);
+      }
+  return phase;
+}
+
+/// Copies the computed pixels of a phase, [rows][columns], to their places in a plane of the input gradient.
+template <class T>
+void scatter(const Conv2dProblem& p, const GradientPhase<T>& phase, const T* computed, T* plane) {
+  for (std::int64_t r = 0; r < phase.rows; ++r) {
+    T* row = plane + (r * p.stride_h + phase.row_phase) * p.w + phase.column_phase;
+    for (std::int64_t x = 0; x < phase.columns; ++x) row[x * p.stride_w] = computed[r * phase.columns + x];
+  }
 }
 
 template <class T>
 void backward_input(const Conv2dProblem& p, const T* grad_output, const T* weight, T* grad_input, Stream) {
-  const GradientAxis rows(vertical(p)), columns(horizontal(p));
-  const std::int64_t c_in = p.c_in / p.groups, c_out = p.c_out / p.groups, out_h = p.out_h(),
-                     out_w = p.out_w();
-  const std::int64_t pitch = columns.extent, plane = rows.extent * pitch;
-  const std::vector<GradientPhase<T>> phases = gradient_phases(p, rows, columns, weight);
-  const std::int64_t output_pitch =
-      round_up(ceil_div(p.h, p.stride_h) * pitch, correlate_slack) + correlate_slack;
+  const GradientLayout layout(p);
+  const std::int64_t c_in = p.c_in / p.groups;
+  const bool one_phase = p.stride_h == 1 && p.stride_w == 1;
+  std::vector<GradientPhase<T>> phases;
+  for (std::int64_t a = 0; a < std::min(p.stride_h, p.h); ++a)
+    for (std::int64_t b = 0; b < std::min(p.stride_w, p.w); ++b)
+      phases.push_back(gradient_phase(p, layout, a, b, weight));
 
-  parallel_for_ranges(p.n, images_per_task, [&](Range images) {
+  const auto convolve = [&](std::int64_t n, std::int64_t g) {
     thread_local Scratch<T> packed_memory, output_memory;
-    T* packed = packed_memory.reserve(c_out * plane + correlate_slack);
-    T* computed = output_memory.reserve(c_in * output_pitch);
+    T* packed = packed_memory.reserve(layout.packed_size());
+    layout.pack(grad_output + (n * p.c_out + g * layout.channels) * p.out_h() * p.out_w(), packed);
+    T* image = grad_input + (n * p.c_in + g * c_in) * p.h * p.w;
+    for (const GradientPhase<T>& phase : phases) {
+      T* computed = one_phase ? image : output_memory.reserve(c_in * phase.rows * phase.columns);
+      correlate(Correlation<T>{.source = packed,
+                               .offsets = phase.offsets.data(),
+                               .taps = phase.taps(),
+                               .weights = phase.weights.data() + g * phase.taps() * c_in,
+                               .bias = nullptr,
+                               .channels = c_in,
+                               .rows = phase.rows,
+                               .width = phase.columns,
+                               .pitch = layout.pitch,
+                               .output = computed});
+      for (std::int64_t c = 0; c < c_in && !one_phase; ++c)
+        scatter(p, phase, computed + c * phase.rows * phase.columns, image + c * p.h * p.w);
+    }
+  };
+  parallel_for_ranges(p.n, images_per_task, [&](Range images) {
     for (std::int64_t n = images.begin; n < images.end; ++n)
-      for (std::int64_t g = 0; g < p.groups; ++g) {
-        const T* gradient = grad_output + (n * p.c_out + g * c_out) * out_h * out_w;
-        for (std::int64_t o = 0; o < c_out; ++o)
-          for (std::int64_t r = 0; r < rows.extent; ++r) {
-            const std::int64_t y = r - rows.before;
-            const bool inside = y >= 0 && y < out_h;
-            pack_row(gradient + (o * out_h + (inside ? y : 0)) * out_w, inside ? out_w : 0, -columns.before,
-                     1, packed + o * plane + r * pitch, pitch);
-          }
-        std::fill(packed + c_out * plane, packed + c_out * plane + correlate_slack, T(0));
-        for (const GradientPhase<T>& phase : phases) {
-          const std::int64_t taps = static_cast<std::int64_t>(phase.offsets.size());
-          correlate(Correlation<T>{.source = packed,
-                                   .offsets = phase.offsets.data(),
-                                   .taps = taps,
-                                   .weights = phase.weights.data() + g * taps * c_in,
-                                   .bias = nullptr,
-                                   .channels = c_in,
-                                   .output = computed,
-                                   .output_pitch = output_pitch,
-                                   .count = (phase.rows - 1) * pitch + phase.columns});
-          T* image = grad_input + (n * p.c_in + g * c_in) * p.h * p.w;
-          for (std::int64_t c = 0; c < c_in; ++c, image += p.h * p.w)
-            for (std::int64_t r = 0; r < phase.rows; ++r) {
-              const T* from = computed + c * output_pitch + r * pitch;
-              T* to = image + (r * p.stride_h + phase.row_phase) * p.w + phase.column_phase;
-              if (p.stride_w == 1)
-                std::copy_n(from, phase.columns, to);
-              else
-                for (std::int64_t x = 0; x < phase.columns; ++x) to[x * p.stride_w] = from[x];
-            }
-        }
-      }
+      for (std::int64_t g = 0; g < p.groups; ++g) convolve(n, g);
   });
+}
+
+/// Copies planes of grad_output to the pitch of the input, with zeros in the surplus columns and up to
+/// packed_plane.
+template <class T>
+void pack_gradient(const Conv2dProblem& p, const T* gradient, std::int64_t planes, std::int64_t pitch,
+                   T* packed, std::int64_t packed_plane) {
+  const std::int64_t out_h = p.out_h(), out_w = p.out_w();
+  for (std::int64_t o = 0; o < planes; ++o, packed += packed_plane, gradient += out_h * out_w) {
+    copy_rows(RowCopy<T>{
+        .from = gradient, .from_pitch = out_w, .to = packed, .to_pitch = pitch, .rows = 1, .width = out_w});
+    copy_rows(RowCopy<T>{.from = gradient + out_w,
+                         .from_pitch = out_w,
+                         .to = packed + out_w,
+                         .to_pitch = pitch,
+                         .rows = out_h - 1,
+                         .width = out_w,
+                         .gap = pitch - out_w});
+    std::fill(packed + (out_h - 1) * pitch + out_w, packed + packed_plane, T(0));
+  }
 }
 
 template <class T>
 void backward_weight(const Conv2dProblem& p, const T* input, const T* grad_output, T* grad_weight, Stream) {
   const InputLayout layout(p);
-  const std::int64_t taps = static_cast<std::int64_t>(layout.offsets.size());
-  const std::int64_t channels = p.c_out / p.groups, out_h = p.out_h(), out_w = p.out_w();
+  const std::int64_t taps = layout.taps(), channels = p.c_out / p.groups, out_plane = p.out_h() * p.out_w();
   const std::int64_t gradient_pitch = round_up(layout.out_count, correlate_slack);
-  const std::int64_t source_pitch = layout.size + correlate_slack;
   const std::int64_t images_per_sum = std::max(images_per_pass, ceil_div(p.n, max_partial_sums));
   const std::int64_t partial_sums = ceil_div(p.n, images_per_sum);
   std::vector<T> sums(static_cast<std::size_t>(partial_sums * p.c_out * taps));
 
-  const auto pack_gradient = [&](const T* image, T* packed) {
-    for (std::int64_t o = 0; o < channels; ++o, packed += gradient_pitch, image += out_h * out_w) {
-      for (std::int64_t y = 0; y < out_h; ++y) {
-        // The last row ends where the pitch may still go on.
-        const std::int64_t row_length = std::min(layout.pitch, gradient_pitch - y * layout.pitch);
-        pack_row(image + y * out_w, out_w, 0, 1, packed + y * layout.pitch, row_length);
-      }
-      std::fill(packed + std::min(out_h * layout.pitch, gradient_pitch), packed + gradient_pitch, T(0));
+  const auto add_images = [&](Range images, std::int64_t g, T* sum) {
+    thread_local Scratch<T> source_memory, gradient_memory;
+    const std::int64_t count = images.end - images.begin;
+    const T* source = input + (images.begin * p.c_in + g * layout.channels) * p.h * p.w;
+    std::int64_t source_pitch = p.c_in * p.h * p.w;
+    if (!layout.usable_in_place((p.n - images.end) * source_pitch)) {
+      T* packed = source_memory.reserve(count * layout.packed_size());
+      for (std::int64_t i = 0; i < count; ++i)
+        layout.pack(source + i * source_pitch, packed + i * layout.packed_size());
+      source = packed;
+      source_pitch = layout.packed_size();
     }
+    T* gradients = gradient_memory.reserve(count * channels * gradient_pitch);
+    for (std::int64_t i = 0; i < count; ++i)
+      pack_gradient(p, grad_output + ((images.begin + i) * p.c_out + g * channels) * out_plane, channels,
+                    layout.pitch, gradients + i * channels * gradient_pitch, gradient_pitch);
+    accumulate_products(ProductSums<T>{.source = source,
+                                       .source_pitch = source_pitch,
+                                       .offsets = layout.offsets.data(),
+                                       .taps = taps,
+                                       .gradient = gradients,
+                                       .gradient_pitch = gradient_pitch,
+                                       .channels = channels,
+                                       .images = count,
+                                       .count = layout.out_count,
+                                       .sums = sum});
   };
   parallel_for(partial_sums * p.groups, [&](std::int64_t task) {
     const std::int64_t g = task % p.groups, part = task / p.groups;
     const std::int64_t end = std::min(p.n, (part + 1) * images_per_sum);
-    thread_local Scratch<T> source_memory, gradient_memory;
-    T* sources = source_memory.reserve(images_per_pass * source_pitch);
-    T* gradients = gradient_memory.reserve(images_per_pass * channels * gradient_pitch);
-    for (std::int64_t first = part * images_per_sum; first < end; first += images_per_pass) {
-      const std::int64_t images = std::min(images_per_pass, end - first);
-      for (std::int64_t i = 0; i < images; ++i) {
-        layout.pack(input + ((first + i) * p.c_in + g * layout.channels) * p.h * p.w,
-                    sources + i * source_pitch);
-        pack_gradient(grad_output + ((first + i) * p.c_out + g * channels) * out_h * out_w,
-                      gradients + i * channels * gradient_pitch);
-      }
-      accumulate_products(ProductSums<T>{.source = sources,
-                                         .source_pitch = source_pitch,
-                                         .offsets = layout.offsets.data(),
-                                         .taps = taps,
-                                         .gradient = gradients,
-                                         .gradient_pitch = gradient_pitch,
-                                         .channels = channels,
-                                         .images = images,
-                                         .count = layout.out_count,
-                                         .sums = sums.data() + (part * p.groups + g) * taps * channels});
-    }
+    for (std::int64_t first = part * images_per_sum; first < end; first += images_per_pass)
+      add_images({first, std::min(first + images_per_pass, end)}, g, sums.data() + task * taps * channels);
   });
   for (std::int64_t o = 0; o < p.c_out; ++o)
     for (std::int64_t t = 0; t < taps; ++t) {
-      const std::int64_t g = o / channels;
       double sum = 0;
-      for (std::int64_t part = 0; part < partial_sums; ++part)
-        sum += static_cast<double>(
-            sums[static_cast<std::size_t>(((part * p.groups + g) * taps + t) * channels + o % channels)]);
+      for (std::int64_t part = 0; part < partial_sums; ++part) {
+        const std::int64_t task = part * p.groups + o / channels;
+        sum +=
+            static_cast<double>(sums[static_cast<std::size_t>((task * taps + t) * channels + o % channels)]);
+      }
       grad_weight[o * taps + t] = static_cast<T>(sum);
     }
 }

@@ -5,6 +5,8 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/cpu/store_first-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace kg::kernels::cpu {
 namespace HWY_NAMESPACE {
@@ -38,8 +40,56 @@ HWY_INLINE void with_constant(std::int64_t n, const F& f) {
   f(std::integral_constant<int, Max>());
 }
 
+/// Where computed pixels go: the vectors of a plane in order, with the surplus pixels squeezed out in
+/// registers.
+template <class T>
+class Destination {
+ public:
+  explicit Destination(const Correlation<T>& work)
+      : column_(hn::Iota(Lanes<T>(), T(0))),
+        width_(hn::Set(Lanes<T>(), static_cast<T>(work.width))),
+        pitch_(hn::Set(Lanes<T>(), static_cast<T>(work.pitch))),
+        plane_(work.rows * work.width),
+        dense_(work.width == work.pitch) {
+    wrap_columns();
+  }
+
+  /// Writes a vector for each channel, `plane` apart, and goes on to the next.
+  template <int Channels, int Vectors>
+  HWY_INLINE void write(const Vector<T> (&sums)[Channels][Vectors], int v, T* output) {
+    const Lanes<T> d;
+    const std::int64_t lanes = hn::Lanes(d);
+    const auto wanted = hn::Lt(column_, width_);
+    // A whole vector writes rubbish behind its wanted pixels, which the next vector of the plane overwrites.
+    const bool whole = position_ + lanes <= plane_;
+    for (int o = 0; o < Channels; ++o) {
+      const Vector<T> pixels = dense_ ? sums[o][v] : hn::Compress(sums[o][v], wanted);
+      T* to = output + o * plane_ + position_;
+      if (whole)
+        hn::StoreU(pixels, d, to);
+      else
+        store_first(pixels, d, to, plane_ - position_);
+    }
+    position_ += dense_ ? lanes : static_cast<std::int64_t>(hn::CountTrue(d, wanted));
+    column_ = hn::Add(column_, hn::Set(d, static_cast<T>(lanes)));
+    wrap_columns();
+  }
+
+ private:
+  HWY_INLINE void wrap_columns() {
+    const Lanes<T> d;
+    for (auto beyond = hn::Ge(column_, pitch_); !hn::AllFalse(d, beyond); beyond = hn::Ge(column_, pitch_))
+      column_ = hn::IfThenElse(beyond, hn::Sub(column_, pitch_), column_);
+  }
+
+  Vector<T> column_, width_, pitch_;  // column numbers, as T so that their comparison masks T
+  std::int64_t plane_, position_ = 0;
+  bool dense_;
+};
+
 template <int Channels, int Vectors, class T>
-HWY_INLINE void correlate_tile(const Correlation<T>& work, std::int64_t channel, std::int64_t pixel) {
+HWY_INLINE void correlate_tile(const Correlation<T>& work, std::int64_t channel, std::int64_t pixel,
+                               Destination<T>& destination) {
   const Lanes<T> d;
   const std::int64_t lanes = hn::Lanes(d);
   Vector<T> sums[Channels][Vectors];
@@ -57,31 +107,31 @@ HWY_INLINE void correlate_tile(const Correlation<T>& work, std::int64_t channel,
       for (int v = 0; v < Vectors; ++v) sums[o][v] = hn::MulAdd(pixels[v], weight, sums[o][v]);
     }
   }
-  for (int o = 0; o < Channels; ++o)
-    for (int v = 0; v < Vectors; ++v)
-      hn::StoreU(sums[o][v], d, work.output + (channel + o) * work.output_pitch + pixel + v * lanes);
+  for (int v = 0; v < Vectors; ++v)
+    destination.write(sums, v, work.output + channel * work.rows * work.width);
 }
 
 template <int Channels, class T>
 void correlate_channels(const Correlation<T>& work, std::int64_t channel) {
   const std::int64_t lanes = hn::Lanes(Lanes<T>());
+  const std::int64_t count = (work.rows - 1) * work.pitch + work.width;
   constexpr int vectors = vectors_for(Channels);
+  Destination<T> destination(work);
   std::int64_t pixel = 0;
-  for (; pixel + (vectors - 1) * lanes < work.count; pixel += vectors * lanes)
-    correlate_tile<Channels, vectors>(work, channel, pixel);
-  if (pixel < work.count)
-    with_constant<vectors>((work.count - pixel + lanes - 1) / lanes, [&](auto rest) HWY_ATTR {
-      correlate_tile<Channels, decltype(rest)::value>(work, channel, pixel);
+  for (; pixel + (vectors - 1) * lanes < count; pixel += vectors * lanes)
+    correlate_tile<Channels, vectors>(work, channel, pixel, destination);
+  if (pixel < count)
+    with_constant<vectors>((count - pixel + lanes - 1) / lanes, [&](auto rest) HWY_ATTR {
+      correlate_tile<Channels, decltype(rest)::value>(work, channel, pixel, destination);
     });
 }
 
-/// Calls f(channels as a constant, first channel) for blocks of max_channels, then of smaller powers of two.
-template <class F>
+/// Calls f(channels as a constant, first channel) for blocks of Max channels, then of smaller powers of two.
+template <int Max, class F>
 HWY_INLINE void for_channel_blocks(std::int64_t channels, const F& f) {
   std::int64_t channel = 0;
-  for (; channel + max_channels <= channels; channel += max_channels)
-    f(std::integral_constant<int, max_channels>(), channel);
-  if constexpr (max_channels > 4) {
+  for (; channel + Max <= channels; channel += Max) f(std::integral_constant<int, Max>(), channel);
+  if constexpr (Max > 4) {
     if (channel + 4 <= channels) f(std::integral_constant<int, 4>(), channel), channel += 4;
   }
   if (channel + 2 <= channels) f(std::integral_constant<int, 2>(), channel), channel += 2;
@@ -90,7 +140,7 @@ HWY_INLINE void for_channel_blocks(std::int64_t channels, const F& f) {
 
 template <class T>
 void correlate_all(const Correlation<T>& work) {
-  for_channel_blocks(work.channels, [&](auto channels, std::int64_t channel) HWY_ATTR {
+  for_channel_blocks<max_channels>(work.channels, [&](auto channels, std::int64_t channel) HWY_ATTR {
     correlate_channels<decltype(channels)::value>(work, channel);
   });
 }
@@ -135,7 +185,7 @@ void accumulate_channels(const ProductSums<T>& work, std::int64_t channel) {
 
 template <class T>
 void accumulate_all(const ProductSums<T>& work) {
-  for_channel_blocks(work.channels, [&](auto channels, std::int64_t channel) HWY_ATTR {
+  for_channel_blocks<4>(work.channels, [&](auto channels, std::int64_t channel) HWY_ATTR {
     accumulate_channels<decltype(channels)::value>(work, channel);
   });
 }

@@ -3,10 +3,10 @@
 #include <cstdint>
 
 /// The two inner loops of every convolution, in SIMD. Both see an image as planes whose rows follow one
-/// another without gaps (distance `pitch`), so that output pixel p = y * pitch + x finds the input of a tap
-/// at p plus a constant: every load is contiguous and no im2col is needed. The pitch - width surplus columns
-/// at the end of each row are computed and dropped. Strides, padding, dilation and groups are the caller's
-/// business: they only change where planes and taps lie.
+/// another, `pitch` apart, so that output pixel p = y * pitch + x finds the input of a tap at p plus a
+/// constant: every load is contiguous and no im2col is needed. The pitch - width surplus pixels at the end of
+/// each row are computed and dropped. Strides, padding, dilation and groups are the caller's business: they
+/// only change where planes and taps lie.
 
 namespace kg::kernels::cpu {
 
@@ -21,13 +21,12 @@ struct Correlation {
   std::int64_t taps;
   const T* weights;  ///< [taps][channels]
   const T* bias;     ///< [channels] or null.
-  std::int64_t channels;
-  T* output;                  ///< [channels], output_pitch apart.
-  std::int64_t output_pitch;  ///< At least count rounded up by correlate_slack.
-  std::int64_t count;         ///< Output pixels per channel, surplus columns included.
+  std::int64_t channels, rows, width;
+  std::int64_t pitch;  ///< At least width.
+  T* output;           ///< [channels][rows][width], dense.
 };
 
-/// output[o][p] = bias[o] + sum over t of weights[t][o] * source[offsets[t] + p], for p < count.
+/// output[o][y][x] = bias[o] + sum over t of weights[t][o] * source[offsets[t] + y * pitch + x].
 template <class T>
 void correlate(const Correlation<T>& work);
 

@@ -1,8 +1,5 @@
 #include "kernels/device.h"
 
-#include <omp.h>
-
-#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -92,8 +89,6 @@ void copy(void* to, const void* from, std::size_t bytes, Stream) {
   if (bytes > 0) std::memmove(to, from, bytes);
 }
 
-std::atomic<int> threads = omp_get_max_threads();
-
 }  // namespace
 
 const DeviceFunctions& device() {
@@ -105,8 +100,5 @@ const DeviceFunctions& device() {
                                              .synchronize = [](Stream) {}};
   return functions;
 }
-
-int num_threads() { return threads; }
-void set_num_threads(int count) { threads = count; }
 
 }  // namespace kg::kernels::cpu

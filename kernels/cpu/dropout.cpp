@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "kernelgrad/random.h"
-#include "kernels/cpu/parallel.h"
+#include "kernels/parallel.h"
 #include "kernels/cpu/scratch.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -73,6 +73,10 @@ HWY_EXPORT(philox_blocks);
 
 template <class T>
 void dropout_factors(const DropoutProblem& problem, std::int64_t first, std::int64_t count, T* factors) {
+  if (problem.p >= 1) {
+    std::fill_n(factors, count, T(0));
+    return;
+  }
   constexpr std::int64_t max_lanes = 64;
   thread_local Scratch<std::uint32_t> memory;
   const std::int64_t first_block = first / 4, blocks = (first + count + 3) / 4 - first_block;
@@ -80,7 +84,7 @@ void dropout_factors(const DropoutProblem& problem, std::int64_t first, std::int
   HWY_DYNAMIC_DISPATCH(philox_blocks)
   (problem.seed, problem.offset, static_cast<std::uint32_t>(RandomPurpose::dropout),
    static_cast<std::uint64_t>(first_block), blocks, words);
-  const std::uint64_t threshold = problem.drop_threshold();
+  const std::uint32_t threshold = static_cast<std::uint32_t>(problem.drop_threshold());
   const T scale = static_cast<T>(problem.scale());
   words += first % 4;
   for (std::int64_t i = 0; i < count; ++i) factors[i] = words[i] >= threshold ? scale : T(0);

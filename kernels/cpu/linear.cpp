@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "kernels/cpu/correlate.h"
-#include "kernels/cpu/parallel.h"
+#include "kernels/parallel.h"
 #include "kernels/cpu/scratch.h"
 
 namespace kg::kernels::cpu {
@@ -34,11 +34,10 @@ void multiply(std::int64_t rows, std::int64_t columns, std::int64_t inner, Opera
       source[static_cast<std::size_t>(k * columns + n)] = b.data[k * b.inner_stride + n * b.outer_stride];
   }
   parallel_for_ranges(rows, rows_per_task, [&](Range range) {
-    thread_local Scratch<T> weight_memory, output_memory;
+    thread_local Scratch<T> weight_memory;
     const std::int64_t channels = range.end - range.begin;
-    const std::int64_t output_pitch = (columns / correlate_slack + 2) * correlate_slack;
     T* weights = weight_memory.reserve(inner * channels);
-    T* computed = output_memory.reserve(channels * output_pitch);
+    T* rows_of_c = c + range.begin * columns;
     for (std::int64_t k = 0; k < inner; ++k)
       for (std::int64_t m = 0; m < channels; ++m)
         weights[k * channels + m] = a.data[k * a.inner_stride + (range.begin + m) * a.outer_stride];
@@ -48,12 +47,11 @@ void multiply(std::int64_t rows, std::int64_t columns, std::int64_t inner, Opera
                              .weights = weights,
                              .bias = nullptr,
                              .channels = channels,
-                             .output = computed,
-                             .output_pitch = output_pitch,
-                             .count = columns});
-    for (std::int64_t m = 0; m < channels; ++m)
-      for (std::int64_t n = 0; n < columns; ++n)
-        c[(range.begin + m) * columns + n] = computed[m * output_pitch + n] + (bias ? bias[n] : T(0));
+                             .rows = 1,
+                             .width = columns,
+                             .pitch = columns,
+                             .output = rows_of_c});
+    for (std::int64_t i = 0; bias && i < channels * columns; ++i) rows_of_c[i] += bias[i % columns];
   });
 }
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/cpu/parallel.h"
+#include "kernels/parallel.h"
 
 namespace kg::kernels::cpu {
 

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "kernels/cpu/parallel.h"
+#include "kernels/parallel.h"
 
 namespace kg::kernels::cpu {
 

@@ -1,6 +1,6 @@
 #include "kernels/relu.h"
 
-#include "kernels/cpu/parallel.h"
+#include "kernels/parallel.h"
 
 namespace kg::kernels::cpu {
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -39,10 +41,15 @@ bool cuda_is_available();
 /// Why cuda_is_available() is false; empty when it is true.
 std::string cuda_unavailable_reason();
 
-/// How many CPU threads the operations use; at first what OpenMP would (OMP_NUM_THREADS, else every core).
-/// Results do not depend on it, bit for bit.
+/// How many CPU threads the operations use; at first OMP_NUM_THREADS, else every core. Results do not depend
+/// on it, bit for bit.
 int num_threads();
 /// Sets num_threads(). Throws Error if count < 1.
 void set_num_threads(int count);
+
+/// Calls body(i) for every i in [0, count), on the threads that the operations use, and returns when all
+/// calls have. For results that do not depend on the number of threads, each call should write to places of
+/// its own. Throws again the first exception that a call throws.
+void parallel_for(std::int64_t count, const std::function<void(std::int64_t)>& body);
 
 }  // namespace kg

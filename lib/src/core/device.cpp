@@ -1,6 +1,7 @@
 #include "kernelgrad/device.h"
 
 #include "kernelgrad/error.h"
+#include "kernels/parallel.h"
 #include "kernels/device.h"
 
 namespace kg {
@@ -27,6 +28,10 @@ void set_num_threads(int count) {
   if (count < 1)
     throw Error("set_num_threads: " + std::to_string(count) + " threads given, expected at least 1");
   kernels::cpu::set_num_threads(count);
+}
+
+void parallel_for(std::int64_t count, const std::function<void(std::int64_t)>& body) {
+  kernels::cpu::parallel_for(count, body);
 }
 
 }  // namespace kg

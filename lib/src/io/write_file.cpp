@@ -12,14 +12,14 @@ namespace kg {
 namespace {
 
 [[noreturn]] void fail(const std::filesystem::path& path, const std::string& what) {
-  throw Error(path.string() + ": cannot write: " + what);
+  throw Error(path.string() + ": cannot be written: " + what);
 }
 
 /// Removes the temporary unless it has been renamed to its final name.
 class Temporary {
  public:
   explicit Temporary(const std::filesystem::path& target)
-      : path_(target.string() + ".part-" + std::to_string(::getpid())) {}
+      : path_(target.parent_path() / ("." + target.filename().string() + "." + std::to_string(::getpid()) + ".tmp")) {}
   ~Temporary() {
     std::error_code ignored;
     if (!kept_) std::filesystem::remove(path_, ignored);
@@ -52,11 +52,17 @@ void flush_to_disk(const std::filesystem::path& written, const std::filesystem::
 }  // namespace
 
 void write_file(const std::filesystem::path& path, const std::function<void(std::ostream&)>& write) {
+  std::error_code ignored;
+  const std::filesystem::file_status status = std::filesystem::status(path, ignored);
+  // The rename would replace a device such as /dev/full or a pipe by a file.
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
+    fail(path, "it exists and is not a regular file; give the name of a file");
   Temporary temporary(path);
+  errno = 0;
   std::ofstream stream(temporary.path(), std::ios::binary | std::ios::trunc);
   if (!stream) fail(path, std::strerror(errno));
-  write(stream);
   errno = 0;
+  write(stream);
   stream.close();
   if (!stream) fail(path, errno ? std::strerror(errno) : "the stream failed");
   flush_to_disk(temporary.path(), path);
