@@ -1,7 +1,7 @@
 #include "kernels/avg_pool2d.h"
 
-#include "kernels/parallel.h"
 #include "kernels/cpu/pool2d_window.h"
+#include "kernels/parallel.h"
 
 namespace kg::kernels::cpu {
 

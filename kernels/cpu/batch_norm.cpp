@@ -1,18 +1,47 @@
 #include "kernels/batch_norm.h"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "kernels/cpu/batch_norm_plane.h"
 #include "kernels/cpu/dropout.h"
-#include "kernels/parallel.h"
 #include "kernels/cpu/scratch.h"
+#include "kernels/parallel.h"
 
 namespace kg::kernels::cpu {
 
 namespace {
 
-constexpr std::int64_t planes_per_task = 64;
+/// Planes are worked on in pieces of at most this many elements: sums within a piece are formed in T, those
+/// across pieces in double, so that precision does not depend on the size of the plane.
+constexpr std::int64_t max_piece = 1024;
+constexpr std::int64_t pieces_per_task = 64;
+
+/// A stretch of one plane, which is the pixels of one channel of one image.
+struct Piece {
+  std::int64_t channel, first, count;
+};
+
+std::int64_t pieces_per_plane(const BatchNormProblem& p) {
+  return std::max<std::int64_t>((p.plane + max_piece - 1) / max_piece, 1);
+}
+std::int64_t piece_count(const BatchNormProblem& p) { return p.n * p.channels * pieces_per_plane(p); }
+
+Piece piece_at(const BatchNormProblem& p, std::int64_t index) {
+  const std::int64_t plane = index / pieces_per_plane(p), start = index % pieces_per_plane(p) * max_piece;
+  return {.channel = plane % p.channels,
+          .first = plane * p.plane + start,
+          .count = std::min(max_piece, p.plane - start)};
+}
+
+/// Calls body(index, piece) for every piece, on all threads.
+template <class Body>
+void for_pieces(const BatchNormProblem& p, const Body& body) {
+  parallel_for_ranges(piece_count(p), pieces_per_task, [&](Range range) {
+    for (std::int64_t i = range.begin; i < range.end; ++i) body(static_cast<std::size_t>(i), piece_at(p, i));
+  });
+}
 
 /// The constants of every channel.
 template <class T>
@@ -31,47 +60,46 @@ std::vector<Channel<T>> channels_of(const BatchNormProblem& p, const T* gamma, c
   return channels;
 }
 
-/// Calls body(plane number, channel number, index of the plane's first element) for every plane, on all
-/// threads.
-template <class Body>
-void for_planes(const BatchNormProblem& p, const Body& body) {
-  parallel_for_ranges(p.n * p.channels, planes_per_task, [&](Range planes) {
-    for (std::int64_t i = planes.begin; i < planes.end; ++i) body(i, i % p.channels, i * p.plane);
-  });
-}
-
-/// output = a plane times its dropout factors.
+/// output = a piece times its dropout factors.
 template <class T>
-void drop(const BatchNormProblem& p, std::int64_t first, const T* input, T* output) {
+void drop(const BatchNormProblem& p, const Piece& piece, const T* input, T* output) {
   thread_local Scratch<T> memory;
-  T* factors = memory.reserve(p.plane);
-  dropout_factors(p.dropout, first, p.plane, factors);
-  plane_loops<T>().drop(input, factors, p.plane, output);
+  T* factors = memory.reserve(max_piece);
+  dropout_factors(p.dropout, piece.first, piece.count, factors);
+  plane_loops<T>().drop(input, factors, piece.count, output);
 }
 
 template <class T>
-void normalize_planes(const BatchNormProblem& p, const std::vector<Channel<T>>& channels, const T* input,
-                      T* output) {
+void normalize(const BatchNormProblem& p, const std::vector<Channel<T>>& channels, const T* input,
+               T* output) {
   const PlaneLoops<T>& loops = plane_loops<T>();
-  for_planes(p, [&](std::int64_t, std::int64_t c, std::int64_t first) {
-    loops.normalize(channels[static_cast<std::size_t>(c)], input + first, p.plane, output + first);
-    if (p.dropout.p > 0) drop(p, first, output + first, output + first);
+  for_pieces(p, [&](std::size_t, const Piece& piece) {
+    T* result = output + piece.first;
+    loops.normalize(channels[static_cast<std::size_t>(piece.channel)], input + piece.first, piece.count,
+                    result);
+    if (p.dropout.p > 0) drop(p, piece, result, result);
   });
 }
 
-/// Combines the planes' moments (Chan, Golub & LeVeque, 1979), which loses no precision where the mean is far
-/// from 0.
-Moments combined(const BatchNormProblem& p, const std::vector<Moments>& planes, std::int64_t c) {
-  Moments result{0, 0};
-  for (std::int64_t n = 0; n < p.n; ++n)
-    result.mean += planes[static_cast<std::size_t>(n * p.channels + c)].mean;
-  result.mean /= static_cast<double>(p.n);
-  for (std::int64_t n = 0; n < p.n; ++n) {
-    const Moments& plane = planes[static_cast<std::size_t>(n * p.channels + c)];
-    const double shift = plane.mean - result.mean;
-    result.squares += plane.squares + static_cast<double>(p.plane) * shift * shift;
-  }
-  return result;
+/// The moments of every channel, from those of its pieces (Chan, Golub & LeVeque, 1979): no precision is lost
+/// where the mean is far from 0.
+std::vector<Moments> combined(const BatchNormProblem& p, const std::vector<Moments>& pieces) {
+  const double count = static_cast<double>(p.n * p.plane);
+  std::vector<Moments> channels(static_cast<std::size_t>(p.channels), Moments{0, 0});
+  const auto for_each = [&](const auto& body) {
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+      const Piece piece = piece_at(p, static_cast<std::int64_t>(i));
+      body(channels[static_cast<std::size_t>(piece.channel)], pieces[i], static_cast<double>(piece.count));
+    }
+  };
+  for_each([&](Moments& channel, const Moments& piece, double size) {
+    channel.mean += piece.mean * (size / count);
+  });
+  for_each([&](Moments& channel, const Moments& piece, double size) {
+    const double shift = piece.mean - channel.mean;
+    channel.squares += piece.squares + size * shift * shift;
+  });
+  return channels;
 }
 
 template <class T>
@@ -79,23 +107,23 @@ void forward_training(const BatchNormProblem& p, const T* input, const T* gamma,
                       double momentum, T* running_mean, T* running_var, T* mean, T* inv_std, T* output,
                       Stream) {
   const PlaneLoops<T>& loops = plane_loops<T>();
-  std::vector<Moments> planes(static_cast<std::size_t>(p.n * p.channels));
-  for_planes(p, [&](std::int64_t i, std::int64_t, std::int64_t first) {
-    planes[static_cast<std::size_t>(i)] = loops.moments(input + first, p.plane, p.relu_before);
+  std::vector<Moments> pieces(static_cast<std::size_t>(piece_count(p)));
+  for_pieces(p, [&](std::size_t i, const Piece& piece) {
+    pieces[i] = loops.moments(input + piece.first, piece.count, p.relu_before);
   });
+  const std::vector<Moments> channels = combined(p, pieces);
   const double count = static_cast<double>(p.n * p.plane);
-  for (std::int64_t c = 0; c < p.channels; ++c) {
-    const Moments moments = combined(p, planes, c);
-    mean[c] = static_cast<T>(moments.mean);
-    inv_std[c] = static_cast<T>(1 / std::sqrt(moments.squares / count + p.epsilon));
+  for (std::size_t c = 0; c < channels.size(); ++c) {
+    mean[c] = static_cast<T>(channels[c].mean);
+    inv_std[c] = static_cast<T>(1 / std::sqrt(channels[c].squares / count + p.epsilon));
     if (!running_mean) continue;
     const auto move = [momentum](T& running, double batch) {
       running = static_cast<T>((1 - momentum) * static_cast<double>(running) + momentum * batch);
     };
-    move(running_mean[c], moments.mean);
-    move(running_var[c], moments.squares / (count - 1));
+    move(running_mean[c], channels[c].mean);
+    move(running_var[c], channels[c].squares / (count - 1));
   }
-  normalize_planes(p, channels_of(p, gamma, beta, mean, inv_std), input, output);
+  normalize(p, channels_of(p, gamma, beta, mean, inv_std), input, output);
 }
 
 template <class T>
@@ -103,7 +131,7 @@ void forward_inference(const BatchNormProblem& p, const T* input, const T* gamma
                        const T* mean, const T* var, T* inv_std, T* output, Stream) {
   for (std::int64_t c = 0; c < p.channels; ++c)
     inv_std[c] = static_cast<T>(1 / std::sqrt(static_cast<double>(var[c]) + p.epsilon));
-  normalize_planes(p, channels_of(p, gamma, beta, mean, inv_std), input, output);
+  normalize(p, channels_of(p, gamma, beta, mean, inv_std), input, output);
 }
 
 template <class T>
@@ -112,25 +140,26 @@ void backward(const BatchNormProblem& p, bool batch_statistics, const T* input, 
               T* grad_beta, Stream) {
   const PlaneLoops<T>& loops = plane_loops<T>();
   const std::vector<Channel<T>> channels = channels_of(p, gamma, beta, mean, inv_std);
-  // The mask is drawn once for each of the two passes: cheaper than a pass that would store the masked
-  // gradient.
-  const auto behind_dropout = [&](std::int64_t first) {
+  // The gradient behind dropout waits for the second pass where the result will stand: the mask is drawn
+  // once.
+  const bool dropped = p.dropout.p > 0;
+  std::vector<GradientSums> pieces(static_cast<std::size_t>(piece_count(p)));
+  for_pieces(p, [&](std::size_t i, const Piece& piece) {
     thread_local Scratch<T> memory;
-    if (p.dropout.p == 0) return grad_output + first;
-    T* masked = memory.reserve(p.plane);
-    drop(p, first, grad_output + first, masked);
-    return static_cast<const T*>(masked);
-  };
-  std::vector<GradientSums> planes(static_cast<std::size_t>(p.n * p.channels));
-  for_planes(p, [&](std::int64_t i, std::int64_t c, std::int64_t first) {
-    planes[static_cast<std::size_t>(i)] = loops.gradient_sums(channels[static_cast<std::size_t>(c)],
-                                                              input + first, behind_dropout(first), p.plane);
+    const T* gradient = grad_output + piece.first;
+    if (dropped) {
+      T* masked = grad_input ? grad_input + piece.first : memory.reserve(max_piece);
+      drop(p, piece, gradient, masked);
+      gradient = masked;
+    }
+    pieces[i] = loops.gradient_sums(channels[static_cast<std::size_t>(piece.channel)], input + piece.first,
+                                    gradient, piece.count);
   });
-  std::vector<GradientSums> sums(static_cast<std::size_t>(p.channels));
-  for (std::size_t i = 0; i < planes.size(); ++i) {
-    GradientSums& sum = sums[i % sums.size()];
-    sum.plain += planes[i].plain;
-    sum.normalized += planes[i].normalized;
+  std::vector<GradientSums> sums(channels.size(), GradientSums{0, 0});
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    GradientSums& sum = sums[static_cast<std::size_t>(piece_at(p, static_cast<std::int64_t>(i)).channel)];
+    sum.plain += pieces[i].plain;
+    sum.normalized += pieces[i].normalized;
   }
   for (std::size_t c = 0; c < sums.size() && grad_gamma; ++c) {
     grad_gamma[c] = static_cast<T>(sums[c].normalized);
@@ -139,11 +168,12 @@ void backward(const BatchNormProblem& p, bool batch_statistics, const T* input, 
   if (!grad_input) return;
   // Constant statistics pass nothing on from one value to the others.
   const double share = batch_statistics ? 1 / static_cast<double>(p.n * p.plane) : 0;
-  for_planes(p, [&](std::int64_t, std::int64_t c, std::int64_t first) {
-    const GradientSums& sum = sums[static_cast<std::size_t>(c)];
-    loops.input_gradient(channels[static_cast<std::size_t>(c)], static_cast<T>(sum.plain * share),
-                         static_cast<T>(sum.normalized * share), input + first, behind_dropout(first),
-                         p.plane, grad_input + first);
+  for_pieces(p, [&](std::size_t, const Piece& piece) {
+    const std::size_t c = static_cast<std::size_t>(piece.channel);
+    loops.input_gradient(channels[c], static_cast<T>(sums[c].plain * share),
+                         static_cast<T>(sums[c].normalized * share), input + piece.first,
+                         (dropped ? grad_input : grad_output) + piece.first, piece.count,
+                         grad_input + piece.first);
   });
 }
 

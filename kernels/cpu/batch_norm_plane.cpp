@@ -7,7 +7,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "kernels/cpu/store_first-inl.h"
+#include "kernels/cpu/first_lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace kg::kernels::cpu {
@@ -46,8 +46,9 @@ struct Span {
   HWY_INLINE Vector<T> load(const T* from, std::int64_t i, Tail) const {
     const Lanes<T> d;
     if constexpr (Tail::value)
-      return hn::MaskedLoad(hn::FirstN(d, static_cast<std::size_t>(count - i)), d, from + i);
-    return hn::LoadU(d, from + i);
+      return load_first(d, from + i, count - i);
+    else
+      return hn::LoadU(d, from + i);
   }
   template <class Tail>
   HWY_INLINE void store(Vector<T> value, T* to, std::int64_t i, Tail) const {

@@ -5,8 +5,8 @@
 
 #include "kernels/cpu/copy_rows.h"
 #include "kernels/cpu/correlate.h"
-#include "kernels/parallel.h"
 #include "kernels/cpu/scratch.h"
+#include "kernels/parallel.h"
 
 namespace kg::kernels::cpu {
 
@@ -14,11 +14,13 @@ namespace {
 
 /// Images that one task convolves.
 constexpr std::int64_t images_per_task = 4;
-/// A weight gradient is summed in at most this many partial sums, each over at least images_per_pass images.
-/// More would cost memory, fewer could not be shared out.
+/// A weight gradient is summed in at most this many partial sums, each over at least min_images_per_sum
+/// images. More would cost memory, fewer could not be shared out.
 constexpr std::int64_t max_partial_sums = 16;
-/// Images over which products are summed in registers before they are added up across lanes.
-constexpr std::int64_t images_per_pass = 8;
+constexpr std::int64_t min_images_per_sum = 8;
+/// Products are summed in registers over as many images as fit here, half of a second-level cache, before
+/// they are added up across lanes; at most min_images_per_sum.
+constexpr std::int64_t pass_bytes = 512 << 10;
 
 /// a / b rounded up; 0 for a negative a.
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return a > 0 ? (a + b - 1) / b : 0; }
@@ -351,8 +353,12 @@ void backward_weight(const Conv2dProblem& p, const T* input, const T* grad_outpu
   const InputLayout layout(p);
   const std::int64_t taps = layout.taps(), channels = p.c_out / p.groups, out_plane = p.out_h() * p.out_w();
   const std::int64_t gradient_pitch = round_up(layout.out_count, correlate_slack);
-  const std::int64_t images_per_sum = std::max(images_per_pass, ceil_div(p.n, max_partial_sums));
+  const std::int64_t images_per_sum = std::max(min_images_per_sum, ceil_div(p.n, max_partial_sums));
   const std::int64_t partial_sums = ceil_div(p.n, images_per_sum);
+  const std::int64_t image_bytes =
+      (layout.size + channels * gradient_pitch) * static_cast<std::int64_t>(sizeof(T));
+  const std::int64_t images_per_pass =
+      std::clamp<std::int64_t>(pass_bytes / std::max<std::int64_t>(image_bytes, 1), 1, min_images_per_sum);
   std::vector<T> sums(static_cast<std::size_t>(partial_sums * p.c_out * taps));
 
   const auto add_images = [&](Range images, std::int64_t g, T* sum) {

@@ -5,7 +5,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "kernels/cpu/store_first-inl.h"
+#include "kernels/cpu/first_lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace kg::kernels::cpu {

@@ -1,5 +1,6 @@
 #include "kernels/device.h"
 
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -59,6 +60,7 @@ BlockCache& cache() {
 }
 
 std::size_t rounded(std::size_t bytes) {
+  if (bytes > PTRDIFF_MAX) throw std::bad_alloc();
   return (bytes + BlockCache::alignment) / BlockCache::alignment * BlockCache::alignment;
 }
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "kernelgrad/random.h"
-#include "kernels/parallel.h"
 #include "kernels/cpu/scratch.h"
+#include "kernels/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/dropout.cpp"

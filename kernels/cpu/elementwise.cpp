@@ -1,6 +1,7 @@
 #include "kernels/elementwise.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "kernels/parallel.h"
 
@@ -8,37 +9,69 @@ namespace kg::kernels::cpu {
 
 namespace {
 
-std::int64_t count_of(const BroadcastProblem& p) {
-  std::int64_t count = 1;
-  for (int d = 0; d < p.rank; ++d) count *= p.shape[static_cast<std::size_t>(d)];
-  return count;
-}
+/// A broadcast problem with as few dimensions as it can be described with, outermost first: dimensions that
+/// both operands walk through in one stride are one. Two tensors of one shape have one dimension; [n, c, h,
+/// w] with [c, 1, 1] has three.
+struct Walk {
+  struct Dimension {
+    std::int64_t extent, a_stride, b_stride;
+  };
+  std::vector<Dimension> outer;
+  Dimension inner{1, 0, 0};
 
-/// True if neither operand is broadcast: then both are read in order.
-bool is_plain(const BroadcastProblem& p) {
-  std::int64_t stride = 1;
-  for (std::size_t d = static_cast<std::size_t>(p.rank); d-- > 0; stride *= p.shape[d])
-    if (p.shape[d] != 1 && (p.a_strides[d] != stride || p.b_strides[d] != stride)) return false;
-  return true;
+  explicit Walk(const BroadcastProblem& p) {
+    for (std::size_t d = 0; d < static_cast<std::size_t>(p.rank); ++d) {
+      const Dimension next{p.shape[d], p.a_strides[d], p.b_strides[d]};
+      if (next.extent == 1) continue;
+      if (inner.extent == 1) {
+        inner = next;
+      } else if (inner.a_stride == next.extent * next.a_stride &&
+                 inner.b_stride == next.extent * next.b_stride) {
+        inner = {inner.extent * next.extent, next.a_stride, next.b_stride};
+      } else {
+        outer.push_back(inner);
+        inner = next;
+      }
+    }
+  }
+};
+
+/// Calls row(first output element, first of a, first of b, length) for the stretches of `range` along the
+/// inner dimension.
+template <class Row>
+void for_rows(const Walk& walk, Range range, const Row& row) {
+  for (std::int64_t i = range.begin; i < range.end;) {
+    const std::int64_t column = i % walk.inner.extent;
+    const std::int64_t length = std::min(walk.inner.extent - column, range.end - i);
+    std::int64_t rest = i / walk.inner.extent, a = column * walk.inner.a_stride,
+                 b = column * walk.inner.b_stride;
+    for (std::size_t d = walk.outer.size(); d-- > 0; rest /= walk.outer[d].extent) {
+      a += rest % walk.outer[d].extent * walk.outer[d].a_stride;
+      b += rest % walk.outer[d].extent * walk.outer[d].b_stride;
+    }
+    row(i, a, b, length);
+    i += length;
+  }
 }
 
 template <class T, class Combine>
 void combine(const BroadcastProblem& p, const T* a, const T* b, T* output, const Combine& op) {
-  const bool plain = is_plain(p);
-  parallel_for_ranges(count_of(p), elements_per_piece, [&](Range range) {
-    if (plain) {
-      for (std::int64_t i = range.begin; i < range.end; ++i) output[i] = op(a[i], b[i]);
-      return;
-    }
-    for (std::int64_t i = range.begin; i < range.end; ++i) {
-      std::int64_t rest = i, a_index = 0, b_index = 0;
-      for (std::size_t d = static_cast<std::size_t>(p.rank); d-- > 0; rest /= p.shape[d]) {
-        a_index += rest % p.shape[d] * p.a_strides[d];
-        b_index += rest % p.shape[d] * p.b_strides[d];
-      }
-      output[i] = op(a[a_index], b[b_index]);
-    }
-  });
+  std::int64_t count = 1;
+  for (int d = 0; d < p.rank; ++d) count *= p.shape[static_cast<std::size_t>(d)];
+  const Walk walk(p);
+  const auto row = [&](std::int64_t first, std::int64_t a_first, std::int64_t b_first, std::int64_t length) {
+    const T *x = a + a_first, *y = b + b_first;
+    T* z = output + first;
+    // Constant strides, so that the compiler makes vectors of the loops. Contiguous operands have no others
+    // in the inner dimension.
+    if (walk.inner.a_stride == 0)
+      for (std::int64_t i = 0; i < length; ++i) z[i] = op(x[0], y[i * (walk.inner.b_stride != 0)]);
+    else if (walk.inner.b_stride == 0)
+      for (std::int64_t i = 0; i < length; ++i) z[i] = op(x[i], y[0]);
+    else
+      for (std::int64_t i = 0; i < length; ++i) z[i] = op(x[i], y[i]);
+  };
+  parallel_for_ranges(count, elements_per_piece, [&](Range range) { for_rows(walk, range, row); });
 }
 
 template <class T>

@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "kernels/cpu/correlate.h"
-#include "kernels/parallel.h"
 #include "kernels/cpu/scratch.h"
+#include "kernels/parallel.h"
 
 namespace kg::kernels::cpu {
 

@@ -19,8 +19,9 @@ void forward(std::int64_t rows, std::int64_t classes, const T* input, T* output,
       const T largest = *std::max_element(x, x + classes);
       T sum = 0;
       for (std::int64_t c = 0; c < classes; ++c) sum += std::exp(x[c] - largest);
-      const T log_sum = largest + std::log(sum);
-      for (std::int64_t c = 0; c < classes; ++c) output[r * classes + c] = x[c] - log_sum;
+      // Not x - (largest + log(sum)): the logarithm would drown in a large maximum.
+      const T log_sum = std::log(sum);
+      for (std::int64_t c = 0; c < classes; ++c) output[r * classes + c] = (x[c] - largest) - log_sum;
     }
   });
 }

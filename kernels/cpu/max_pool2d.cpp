@@ -1,9 +1,11 @@
 #include "kernels/max_pool2d.h"
 
+#include <algorithm>
 #include <cmath>
 
-#include "kernels/parallel.h"
+#include "kernels/cpu/max_pool2d_pairs.h"
 #include "kernels/cpu/pool2d_window.h"
+#include "kernels/parallel.h"
 
 namespace kg::kernels::cpu {
 
@@ -21,32 +23,6 @@ std::int32_t winner(const T* image, std::int64_t w, Window rows, Window columns)
   return static_cast<std::int32_t>(best);
 }
 
-/// Windows of 2x2 side by side, by far the most common. No bounds and no branches, so that the compiler makes
-/// vectors of it.
-template <class T>
-void pool_pairs(const Pool2dProblem& p, const T* image, T* output, std::int32_t* argmax) {
-  const std::int64_t out_w = p.out_w();
-  const std::int32_t w = static_cast<std::int32_t>(p.w);
-  for (std::int64_t y = 0; y < p.out_h(); ++y, output += out_w, argmax += out_w) {
-    const T *upper = image + 2 * y * w, *lower = upper + w;
-    const std::int32_t first = 2 * static_cast<std::int32_t>(y) * w;
-    for (std::int32_t x = 0; x < out_w; ++x) {
-      T best = upper[2 * x];
-      std::int32_t index = first + 2 * x;
-      const auto challenge = [&](T value, std::int32_t at) {
-        const bool wins = !(value <= best) & (best == best);
-        index = wins ? at : index;
-        best = wins ? value : best;
-      };
-      challenge(upper[2 * x + 1], first + 2 * x + 1);
-      challenge(lower[2 * x], first + w + 2 * x);
-      challenge(lower[2 * x + 1], first + w + 2 * x + 1);
-      output[x] = best;
-      argmax[x] = index;
-    }
-  }
-}
-
 template <class T>
 void pool_windows(const Pool2dProblem& p, const T* image, T* output, std::int32_t* argmax) {
   for (std::int64_t y = 0; y < p.out_h(); ++y)
@@ -57,24 +33,38 @@ void pool_windows(const Pool2dProblem& p, const T* image, T* output, std::int32_
 }
 
 template <class T>
+bool are_pairs(const Pool2dProblem& p) {
+  return p.k_h == 2 && p.k_w == 2 && p.stride_h == 2 && p.stride_w == 2 && p.padding_h == 0 &&
+         p.padding_w == 0 && PoolPairs<T>::fits(p.h, p.w);
+}
+
+template <class T>
 void forward(const Pool2dProblem& p, const T* input, T* output, std::int32_t* argmax, Stream) {
-  const bool pairs =
-      p.k_h == 2 && p.k_w == 2 && p.stride_h == 2 && p.stride_w == 2 && p.padding_h == 0 && p.padding_w == 0;
-  const auto pool = pairs ? pool_pairs<T> : pool_windows<T>;
+  const bool pairs = are_pairs<T>(p);
   const std::int64_t out_plane = p.out_h() * p.out_w();
   parallel_for_ranges(p.planes, planes_per_task, [&](Range planes) {
-    for (std::int64_t z = planes.begin; z < planes.end; ++z)
-      pool(p, input + z * p.h * p.w, output + z * out_plane, argmax + z * out_plane);
+    for (std::int64_t z = planes.begin; z < planes.end; ++z) {
+      const T* image = input + z * p.h * p.w;
+      if (pairs)
+        PoolPairs<T>{p.h, p.w}.forward(image, output + z * out_plane, argmax + z * out_plane);
+      else
+        pool_windows(p, image, output + z * out_plane, argmax + z * out_plane);
+    }
   });
 }
 
 template <class T>
 void backward(const Pool2dProblem& p, const T* grad_output, const std::int32_t* argmax, T* grad_input,
               Stream) {
+  const bool pairs = are_pairs<T>(p);
   const std::int64_t out_plane = p.out_h() * p.out_w();
   parallel_for_ranges(p.planes, planes_per_task, [&](Range planes) {
     for (std::int64_t z = planes.begin; z < planes.end; ++z) {
       T* image = grad_input + z * p.h * p.w;
+      if (pairs) {
+        PoolPairs<T>{p.h, p.w}.backward(grad_output + z * out_plane, argmax + z * out_plane, image);
+        continue;
+      }
       std::fill(image, image + p.h * p.w, T(0));
       for (std::int64_t i = z * out_plane; i < (z + 1) * out_plane; ++i) image[argmax[i]] += grad_output[i];
     }

@@ -18,8 +18,8 @@ void write_file(const std::filesystem::path& path, const std::function<void(std:
 
 /// A file in the safetensors format: named tensors, and free text under names of one's own.
 struct Checkpoint {
-  nn::StateDict tensors;
-  std::map<std::string, std::string> metadata;
+  nn::StateDict tensors = {};
+  std::map<std::string, std::string> metadata = {};
 };
 
 /// Writes a checkpoint with write_file(), readable by Python's `safetensors`. Equal checkpoints give equal

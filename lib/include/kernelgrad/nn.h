@@ -177,7 +177,7 @@ class BatchNorm2d : public Module {
   Tensor forward(const Tensor& x) override { return forward_fused(x, {}); }
   std::string_view type_name() const override { return "BatchNorm2d"; }
 
-  /// Element-wise neighbours to compute in the same pass; dropout counts in training only.
+  /// Element-wise neighbours to compute in the same pass.
   struct Neighbours {
     bool relu_before = false, relu_after = false;
     double dropout = 0;

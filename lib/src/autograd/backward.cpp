@@ -1,5 +1,5 @@
-#include <algorithm>
 #include <queue>
+#include <string>
 #include <unordered_map>
 
 #include "autograd/node.h"
@@ -11,15 +11,19 @@ namespace kg {
 
 namespace {
 
+/// True if nobody else can see the tensor's memory: a rule may return one tensor for several inputs (add
+/// does), and a user may hold on to a gradient.
+bool is_exclusive(const Tensor& tensor) {
+  return tensor.shared_impl().use_count() == 1 && tensor.impl()->storage.use_count() == 1;
+}
+
 /// Adds `gradient` to `sum`, in place where nobody else can see the sum's memory.
 void accumulate(Tensor& sum, Tensor gradient) {
   if (!sum.defined()) {
     sum = std::move(gradient);
     return;
   }
-  // A rule may return one tensor for several inputs (add does), and a user may hold on to a gradient.
-  const bool exclusive = sum.shared_impl().use_count() == 1 && sum.impl()->storage.use_count() == 1;
-  if (!exclusive) sum = sum.clone();
+  if (!is_exclusive(sum)) sum = sum.clone();
   visit_floating(sum, "backward", [&]<class T>(Type<T>) {
     KG_KERNELS(elementwise, T, sum.device()).accumulate(sum.numel(), raw<T>(gradient), raw<T>(sum), {});
   });
@@ -28,19 +32,31 @@ void accumulate(Tensor& sum, Tensor gradient) {
 void accumulate_into_leaf(Tensor::Impl& leaf, Tensor gradient) {
   Tensor sum(std::move(leaf.grad));
   leaf.grad = nullptr;
-  const bool first = !sum.defined();
   accumulate(sum, std::move(gradient));
-  if (first && sum.impl()->storage.use_count() != 1) sum = sum.clone();
+  if (!is_exclusive(sum)) sum = sum.clone();
   leaf.grad = sum.shared_impl();
 }
 
+std::string described(const Shape& shape, TensorOptions options) {
+  return std::string(name_of(options.dtype)) + " " + to_string(shape) + " on " + options.device.name();
+}
+
 void check_gradients(const Node& node, const std::vector<Tensor>& gradients) {
+  const std::string rule = node.name + ": its backward rule returned ";
   if (gradients.size() != node.edges.size())
-    throw Error(node.name + ": its backward rule returned " + std::to_string(gradients.size()) +
-                " gradients for " + std::to_string(node.edges.size()) + " inputs");
-  for (std::size_t i = 0; i < gradients.size(); ++i)
-    if (node.edges[i].needed() && !gradients[i].defined())
-      throw Error(node.name + ": its backward rule returned no gradient for input " + std::to_string(i));
+    throw Error(rule + std::to_string(gradients.size()) + " gradients for " +
+                std::to_string(node.edges.size()) + " inputs");
+  for (std::size_t i = 0; i < gradients.size(); ++i) {
+    const Edge& edge = node.edges[i];
+    const Tensor& gradient = gradients[i];
+    if (!edge.needed()) continue;
+    if (!gradient.defined()) throw Error(rule + "no gradient for input " + std::to_string(i));
+    const TensorOptions given = {.dtype = gradient.dtype(), .device = gradient.device()};
+    if (gradient.shape() != edge.shape || given.dtype != edge.options.dtype ||
+        given.device != edge.options.device)
+      throw Error(rule + described(gradient.shape(), given) + " as the gradient of input " +
+                  std::to_string(i) + ", expected " + described(edge.shape, edge.options));
+  }
 }
 
 struct LaterFirst {

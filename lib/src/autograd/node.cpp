@@ -52,6 +52,8 @@ Tensor record(std::string name, Tensor output, std::vector<Tensor> inputs, Backw
     if (!input.defined() || !input.requires_grad()) continue;
     edge.node = input.impl()->grad_fn;
     if (!edge.node) edge.leaf = input.shared_impl();
+    edge.shape = input.shape();
+    edge.options = {.dtype = input.dtype(), .device = input.device()};
     needed = true;
   }
   if (!needed) return output;

@@ -16,6 +16,9 @@ struct Node;
 struct Edge {
   std::shared_ptr<Node> node;
   std::shared_ptr<Tensor::Impl> leaf;
+  /// The input's, which the gradient must have too.
+  Shape shape = {};
+  TensorOptions options = {};
 
   bool needed() const { return node != nullptr || leaf != nullptr; }
 };

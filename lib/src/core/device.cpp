@@ -1,8 +1,8 @@
 #include "kernelgrad/device.h"
 
 #include "kernelgrad/error.h"
-#include "kernels/parallel.h"
 #include "kernels/device.h"
+#include "kernels/parallel.h"
 
 namespace kg {
 

@@ -1,7 +1,7 @@
 #include "kernelgrad/tensor.h"
 
 #include <algorithm>
-#include <cstring>
+#include <new>
 
 #include "autograd/node.h"
 #include "core/dispatch.h"
@@ -16,22 +16,45 @@ std::string to_string(const Shape& shape) {
   return text + "]";
 }
 
+namespace {
+
+[[noreturn]] void too_large(const Shape& shape) {
+  throw Error("tensor: shape " + to_string(shape) + " has more elements than memory can hold");
+}
+
+}  // namespace
+
 std::int64_t numel(const Shape& shape) {
   std::int64_t count = 1;
   for (const std::int64_t extent : shape) {
     if (extent < 0) throw Error("tensor: shape " + to_string(shape) + " has a negative extent");
-    if (__builtin_mul_overflow(count, extent, &count))
-      throw Error("tensor: shape " + to_string(shape) + " has more elements than memory can hold");
+    if (__builtin_mul_overflow(count, extent, &count)) too_large(shape);
   }
   return count;
 }
 
+namespace {
+
+std::size_t bytes_of(const Shape& shape, DType dtype) {
+  std::size_t bytes = 0;
+  if (__builtin_mul_overflow(static_cast<std::size_t>(numel(shape)), size_of(dtype), &bytes))
+    too_large(shape);
+  return bytes;
+}
+
+}  // namespace
+
 Tensor Tensor::empty(Shape shape, TensorOptions options) {
-  const std::size_t bytes = static_cast<std::size_t>(kg::numel(shape)) * size_of(options.dtype);
+  const std::size_t bytes = bytes_of(shape, options.dtype);
   auto impl = std::make_shared<Impl>();
   impl->shape = std::move(shape);
   impl->dtype = options.dtype;
-  impl->storage = std::make_shared<Storage>(bytes, options.device);
+  try {
+    impl->storage = std::make_shared<Storage>(bytes, options.device);
+  } catch (const std::bad_alloc&) {
+    throw Error("tensor: no memory for shape " + to_string(impl->shape) + " (" + std::to_string(bytes) +
+                " bytes)");
+  }
   return Tensor(std::move(impl));
 }
 
@@ -54,8 +77,7 @@ Tensor Tensor::full(Shape shape, double value, TensorOptions options) {
 }
 
 Tensor Tensor::from_bytes(std::span<const std::byte> bytes, Shape shape, TensorOptions options) {
-  const std::size_t expected = static_cast<std::size_t>(kg::numel(shape)) * size_of(options.dtype);
-  if (bytes.size() != expected)
+  if (bytes.size() != bytes_of(shape, options.dtype))
     throw Error("Tensor::from: " + std::to_string(bytes.size() / size_of(options.dtype)) +
                 " values given, shape " + kg::to_string(shape) + " expects " +
                 std::to_string(kg::numel(shape)));

@@ -47,12 +47,26 @@ std::size_t bytes_of(const Tensor& tensor) {
   return static_cast<std::size_t>(tensor.numel()) * size_of(tensor.dtype());
 }
 
+/// JSON holds UTF-8 only. `what` names the offender in the error message.
+void require_utf8(const std::string& text, const std::string& what) {
+  try {
+    (void)Json(text).dump();
+  } catch (const Json::exception&) {
+    throw Error("save_checkpoint: " + what + " is not valid UTF-8");
+  }
+}
+
 std::string header_of(const std::vector<nn::NamedTensor>& tensors,
                       const std::map<std::string, std::string>& metadata) {
   Json header = Json::object();
+  for (const auto& [key, text] : metadata) {
+    require_utf8(key, "a metadata key");
+    require_utf8(text, "the metadata \"" + key + "\"");
+  }
   if (!metadata.empty()) header["__metadata__"] = metadata;
   std::size_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
+    require_utf8(name, "the name of tensor \"" + name + "\"");
     if (name == "__metadata__" || header.contains(name))
       throw Error("save_checkpoint: a second tensor or a reserved name: \"" + name + "\"");
     header[name] = {{"dtype", name_in_file(tensor.dtype())},

@@ -18,8 +18,11 @@ namespace {
 /// Removes the temporary unless it has been renamed to its final name.
 class Temporary {
  public:
-  explicit Temporary(const std::filesystem::path& target)
-      : path_(target.parent_path() / ("." + target.filename().string() + "." + std::to_string(::getpid()) + ".tmp")) {}
+  explicit Temporary(const std::filesystem::path& target) : path_(target) {
+    std::string name = ".";
+    name.append(target.filename().string()).append(".").append(std::to_string(::getpid())).append(".tmp");
+    path_.replace_filename(name);
+  }
   ~Temporary() {
     std::error_code ignored;
     if (!kept_) std::filesystem::remove(path_, ignored);

@@ -69,7 +69,7 @@ Tensor BatchNorm2d::forward_fused(const Tensor& x, const Neighbours& neighbours)
                               .epsilon = options_.epsilon,
                               .relu_before = neighbours.relu_before,
                               .relu_after = neighbours.relu_after,
-                              .dropout = is_training() ? neighbours.dropout : 0});
+                              .dropout = neighbours.dropout});
   if (is_training()) ++*num_batches_tracked_.data<std::int64_t>();
   return output;
 }

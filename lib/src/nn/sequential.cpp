@@ -1,4 +1,5 @@
 #include <span>
+#include <typeinfo>
 
 #include "kernelgrad/nn.h"
 
@@ -17,11 +18,13 @@ struct FusedRun {
 
 FusedRun match(std::span<const Child> modules) {
   FusedRun run;
-  const auto next = [&]<class Wanted>(Wanted*) {
-    Wanted* module =
-        run.length < modules.size() ? dynamic_cast<Wanted*>(modules[run.length].second.get()) : nullptr;
-    if (module) ++run.length;
-    return module;
+  // Exactly that type: a class derived from it may compute something else.
+  const auto next = [&]<class Wanted>(Wanted*) -> Wanted* {
+    if (run.length == modules.size()) return nullptr;
+    Module& module = *modules[run.length].second;
+    if (typeid(module) != typeid(Wanted)) return nullptr;
+    ++run.length;
+    return static_cast<Wanted*>(&module);
   };
   run.neighbours.relu_before = next(static_cast<ReLU*>(nullptr)) != nullptr;
   run.batch_norm = next(static_cast<BatchNorm2d*>(nullptr));

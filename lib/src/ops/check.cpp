@@ -33,6 +33,13 @@ void has_shape(const Argument& argument, const Shape& expected, std::string_view
                 std::string(meaning));
 }
 
+void is_sensible(std::string_view op, std::string_view option, std::int64_t value, std::int64_t smallest) {
+  constexpr std::int64_t largest = std::int64_t{1} << 30;
+  if (value < smallest || value > largest)
+    fail(op, std::string(option) + " = " + std::to_string(value) + ", expected " + std::to_string(smallest) +
+                 " to " + std::to_string(largest));
+}
+
 void fail(std::string_view op, const std::string& what) { throw Error(std::string(op) + ": " + what); }
 
 }  // namespace kg::check

@@ -26,6 +26,10 @@ void has_rank(const Argument& argument, int rank, std::string_view meaning);
 /// Has exactly that shape; `meaning` explains where the expectation comes from.
 void has_shape(const Argument& argument, const Shape& expected, std::string_view meaning);
 
+/// Between `smallest` and 2^30: with larger strides or paddings output sizes could not be computed in 64
+/// bits.
+void is_sensible(std::string_view op, std::string_view option, std::int64_t value, std::int64_t smallest);
+
 [[noreturn]] void fail(std::string_view op, const std::string& what);
 
 }  // namespace kg::check

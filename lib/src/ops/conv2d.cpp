@@ -18,9 +18,10 @@ kernels::Conv2dProblem checked_problem(const Tensor& input, const Tensor& weight
   check::has_rank(x, 4, "[n, c_in, h, w]");
   check::has_rank(w, 4, "[c_out, c_in / groups, k_h, k_w]");
   const auto [stride, padding, dilation, groups] = options;
-  if (stride.h < 1 || stride.w < 1) check::fail("conv2d", "stride must be at least 1");
-  if (dilation.h < 1 || dilation.w < 1) check::fail("conv2d", "dilation must be at least 1");
-  if (padding.h < 0 || padding.w < 0) check::fail("conv2d", "padding must not be negative");
+  for (const std::int64_t value : {stride.h, stride.w}) check::is_sensible("conv2d", "stride", value, 1);
+  for (const std::int64_t value : {dilation.h, dilation.w})
+    check::is_sensible("conv2d", "dilation", value, 1);
+  for (const std::int64_t value : {padding.h, padding.w}) check::is_sensible("conv2d", "padding", value, 0);
   const kernels::Conv2dProblem problem{.n = input.size(0),
                                        .c_in = input.size(1),
                                        .h = input.size(2),

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "core/tensor_impl.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
@@ -9,20 +11,21 @@ namespace {
 
 /// Replaces an extent of -1 by what is left for it.
 Shape inferred(Shape wanted, const Tensor& x) {
-  std::int64_t known = 1;
-  std::int64_t* unknown = nullptr;
-  for (std::int64_t& extent : wanted) {
-    if (extent != -1) {
-      known *= extent;
-      continue;
-    }
-    if (unknown) check::fail("reshape", "shape " + to_string(wanted) + " has more than one -1");
-    unknown = &extent;
+  std::int64_t count = 1, unknowns = 0;
+  bool fits = true;
+  for (const std::int64_t extent : wanted) {
+    if (extent == -1)
+      ++unknowns;
+    else
+      fits = fits && extent >= 0 && !__builtin_mul_overflow(count, extent, &count);
   }
-  if (unknown && known > 0 && x.numel() % known == 0) *unknown = x.numel() / known;
-  if ((unknown && *unknown == -1) || numel(wanted) != x.numel())
+  if (unknowns > 1) check::fail("reshape", "shape " + to_string(wanted) + " has more than one -1");
+  const auto unknown = std::ranges::find(wanted, -1);
+  fits = fits && (unknown == wanted.end() ? count == x.numel() : count > 0 && x.numel() % count == 0);
+  if (!fits)
     check::fail("reshape", "shape " + to_string(wanted) + " does not hold the " + std::to_string(x.numel()) +
                                " elements of " + to_string(x.shape()));
+  if (unknown != wanted.end()) *unknown = x.numel() / count;
   return wanted;
 }
 

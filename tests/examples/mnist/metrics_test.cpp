@@ -12,10 +12,10 @@
 #include <string>
 #include <vector>
 
-#include "atomic_file.h"
 #include "catch.h"
 #include "idx_fixture.h"
 #include "kernelgrad/error.h"
+#include "kernelgrad/io.h"
 
 namespace mnist {
 namespace {
@@ -105,7 +105,11 @@ TEST_CASE("the numbers of metrics.csv read back exactly", "[metrics]") {
                                       epoch.test_accuracy, epoch.seconds});
 }
 
-TEST_CASE("a file is replaced as a whole and nothing else remains", "[metrics][atomic_file]") {
+static void write_text(const std::filesystem::path& path, const std::string& text) {
+  kg::write_file(path, [&](std::ostream& stream) { stream << text; });
+}
+
+TEST_CASE("a file is replaced as a whole and nothing else remains", "[metrics][write_file]") {
   const TemporaryDirectory directory;
   const auto path = directory / "metrics.csv";
   write_metrics_csv(path, epochs_of({98, 99}));
@@ -119,40 +123,40 @@ TEST_CASE("a file is replaced as a whole and nothing else remains", "[metrics][a
         std::filesystem::status(directory / "plain").permissions());
 }
 
-TEST_CASE("a file that cannot be written in full leaves the old one alone", "[metrics][atomic_file]") {
+TEST_CASE("a file that cannot be written in full leaves the old one alone", "[metrics][write_file]") {
   const TemporaryDirectory directory;
   const auto path = directory / "figure.png";
-  write_file_atomically(path, "old");
+  write_text(path, "old");
   std::string message;
   {
     const FileSizeLimit limit(1000);
-    message = error_of([&] { write_file_atomically(path, std::string(100000, 'x')); });
+    message = error_of([&] { write_text(path, std::string(100000, 'x')); });
   }
   CHECK(message == path.string() + ": cannot be written: File too large");
   CHECK(text_of(path) == "old");
   CHECK(entries_of(directory.path()) == std::vector<std::string>{"figure.png"});
 }
 
-TEST_CASE("an impossible place for a file is named with the reason", "[metrics][atomic_file]") {
+TEST_CASE("an impossible place for a file is named with the reason", "[metrics][write_file]") {
   const TemporaryDirectory directory;
   const auto missing = directory / "no such folder" / "metrics.csv";
-  CHECK(error_of([&] { write_file_atomically(missing, "x"); }) ==
+  CHECK(error_of([&] { write_text(missing, "x"); }) ==
         missing.string() + ": cannot be written: No such file or directory");
-  CHECK(contains(error_of([&] { write_file_atomically(directory.path(), "x"); }), "not a regular file"));
+  CHECK(contains(error_of([&] { write_text(directory.path(), "x"); }), "not a regular file"));
 
   // A device such as /dev/stdout must not be replaced by a file; a pipe stands for it here.
   const auto pipe = directory / "pipe";
   REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
-  CHECK(contains(error_of([&] { write_file_atomically(pipe, "x"); }),
+  CHECK(contains(error_of([&] { write_text(pipe, "x"); }),
                  "pipe: cannot be written: it exists and is not"));
   CHECK(std::filesystem::is_fifo(pipe));
 }
 
-TEST_CASE("a relative name is written in the current folder", "[metrics][atomic_file]") {
+TEST_CASE("a relative name is written in the current folder", "[metrics][write_file]") {
   const TemporaryDirectory directory;
   const auto before = std::filesystem::current_path();
   std::filesystem::current_path(directory.path());
-  write_file_atomically("metrics.csv", "x");
+  write_text("metrics.csv", "x");
   std::filesystem::current_path(before);
   CHECK(entries_of(directory.path()) == std::vector<std::string>{"metrics.csv"});
 }

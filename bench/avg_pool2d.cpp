@@ -1,0 +1,33 @@
+#include "kernels/avg_pool2d.h"
+
+#include "pool2d.h"
+
+namespace {
+
+const bench::PoolCase cases[] = {
+    {.input = {128, 10, 7, 7}, .k = 7, .stride = 7},  // s7_final
+    {.input = {8, 64, 56, 56}, .k = 2, .stride = 2},
+    {.input = {8, 64, 56, 56}, .k = 3, .stride = 1, .padding = 1},
+};
+
+std::function<void()> forward(const bench::PoolCase& c) {
+  return [c, input = bench::random_tensor(c.input)] { kg::avg_pool2d(input, c.k, c.options()); };
+}
+
+std::function<void()> backward(const bench::PoolCase& c) {
+  return [c, grad_output = bench::random_tensor(c.output())] {
+    kg::Tensor grad_input = kg::Tensor::empty(c.input);
+    kg::kernels::cpu::avg_pool2d<float>().backward(c.problem(), true, grad_output.data<float>(),
+                                                   grad_input.data<float>(), {});
+  };
+}
+
+const bench::Registrar registrar([] {
+  for (const bench::PoolCase& c : cases) {
+    const bench::Work work{.bytes = bench::float_bytes(kg::numel(c.input) + kg::numel(c.output()))};
+    bench::add("avg_pool2d_forward" + c.name(), work, [c] { return forward(c); });
+    bench::add("avg_pool2d_backward" + c.name(), work, [c] { return backward(c); });
+  }
+});
+
+}  // namespace

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernelgrad/kernelgrad.h"
+
+namespace bench {
+
+/// What one call has to do at least.
+struct Work {
+  /// Bytes that must be read or written once even with a cache of infinite size: every argument and every
+  /// result counts once.
+  std::int64_t bytes;
+  /// Additions and multiplications, those with padding included; 0 where counting them says little.
+  std::int64_t flops = 0;
+};
+
+/// Registers a benchmark. `prepare` makes the arguments and returns the call to time, which runs without
+/// recording a graph; wall-clock time, and GFLOP/s and GB/s from `work`, are what is printed.
+///
+/// The name says all that a peer needs to time the same call: operation, shape of the input, and what else
+/// differs from the defaults: "conv2d_forward/128x8x24x24/out:16/k:3". See peer_ops.py.
+void add(const std::string& name, Work work, std::function<std::function<void()>()> prepare);
+
+/// Runs `add_benchmarks` before main(): each operation registers its benchmarks from its own file.
+struct Registrar {
+  explicit Registrar(void (*add_benchmarks)()) { add_benchmarks(); }
+};
+
+/// "/128x8x24x24"
+std::string shape_suffix(const kg::Shape& shape);
+/// "/k:3", or nothing where the value is the default.
+std::string option_suffix(const std::string& name, double value, double standard);
+
+/// A float32 tensor of numbers uniform in [-1, 1), the same in every run.
+kg::Tensor random_tensor(const kg::Shape& shape);
+
+/// Bytes of float32 tensors with so many elements in all.
+constexpr std::int64_t float_bytes(std::int64_t elements) { return 4 * elements; }
+
+/// Activations of s7_final at batch 128 (input of each element-wise operation, in the order of the network),
+/// and of a ResNet's first stage.
+inline const std::vector<kg::Shape> activation_shapes = {
+    {128, 4, 26, 26}, {128, 8, 24, 24}, {128, 16, 22, 22}, {128, 16, 9, 9}, {128, 16, 7, 7}, {32, 64, 56, 56},
+};
+
+}  // namespace bench

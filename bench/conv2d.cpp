@@ -1,0 +1,88 @@
+#include "kernels/conv2d.h"
+
+#include "bench.h"
+
+namespace {
+
+struct Case {
+  kg::Shape input;
+  std::int64_t out, k = 3, stride = 1, padding = 0, groups = 1;
+
+  kg::kernels::Conv2dProblem problem() const {
+    return {.n = input[0],
+            .c_in = input[1],
+            .h = input[2],
+            .w = input[3],
+            .c_out = out,
+            .k_h = k,
+            .k_w = k,
+            .stride_h = stride,
+            .stride_w = stride,
+            .padding_h = padding,
+            .padding_w = padding,
+            .groups = groups};
+  }
+  kg::Shape weight() const { return {out, input[1] / groups, k, k}; }
+  kg::Shape output() const { return {input[0], out, problem().out_h(), problem().out_w()}; }
+  std::string name() const {
+    return bench::shape_suffix(input) + bench::option_suffix("out", static_cast<double>(out), 0) +
+           bench::option_suffix("k", static_cast<double>(k), 0) +
+           bench::option_suffix("stride", static_cast<double>(stride), 1) +
+           bench::option_suffix("padding", static_cast<double>(padding), 0) +
+           bench::option_suffix("groups", static_cast<double>(groups), 1);
+  }
+  /// The same for all three: each reads two of input, weight and output and writes the third.
+  bench::Work work() const {
+    return {.bytes = bench::float_bytes(kg::numel(input) + kg::numel(weight()) + kg::numel(output())),
+            .flops = 2 * kg::numel(output()) * kg::numel(weight()) / out};
+  }
+};
+
+const Case cases[] = {
+    // s7_final
+    {.input = {128, 1, 28, 28}, .out = 4},
+    {.input = {128, 4, 26, 26}, .out = 8},
+    {.input = {128, 8, 24, 24}, .out = 16},
+    {.input = {128, 16, 22, 22}, .out = 8, .k = 1},
+    {.input = {128, 8, 11, 11}, .out = 16},
+    {.input = {128, 16, 9, 9}, .out = 16},
+    {.input = {128, 16, 7, 7}, .out = 16, .padding = 1},
+    {.input = {128, 16, 7, 7}, .out = 10, .k = 1},
+    // Layers of larger networks: ResNet's 3x3, its downsampling and its 1x1, and a depthwise one
+    {.input = {8, 64, 56, 56}, .out = 64, .padding = 1},
+    {.input = {8, 64, 56, 56}, .out = 128, .stride = 2, .padding = 1},
+    {.input = {8, 64, 56, 56}, .out = 128, .k = 1},
+    {.input = {8, 64, 56, 56}, .out = 64, .padding = 1, .groups = 64},
+};
+
+std::function<void()> forward(const Case& c) {
+  return [input = bench::random_tensor(c.input), weight = bench::random_tensor(c.weight()), c] {
+    kg::conv2d(input, weight, {.stride = c.stride, .padding = c.padding, .groups = c.groups});
+  };
+}
+
+std::function<void()> backward_input(const Case& c) {
+  return [grad_output = bench::random_tensor(c.output()), weight = bench::random_tensor(c.weight()), c] {
+    kg::Tensor grad_input = kg::Tensor::empty(c.input);
+    kg::kernels::cpu::conv2d<float>().backward_input(c.problem(), grad_output.data<float>(),
+                                                     weight.data<float>(), grad_input.data<float>(), {});
+  };
+}
+
+std::function<void()> backward_weight(const Case& c) {
+  return [grad_output = bench::random_tensor(c.output()), input = bench::random_tensor(c.input), c] {
+    kg::Tensor grad_weight = kg::Tensor::empty(c.weight());
+    kg::kernels::cpu::conv2d<float>().backward_weight(
+        c.problem(), input.data<float>(), grad_output.data<float>(), grad_weight.data<float>(), {});
+  };
+}
+
+const bench::Registrar registrar([] {
+  for (const Case& c : cases) bench::add("conv2d_forward" + c.name(), c.work(), [c] { return forward(c); });
+  for (const Case& c : cases)
+    bench::add("conv2d_backward_input" + c.name(), c.work(), [c] { return backward_input(c); });
+  for (const Case& c : cases)
+    bench::add("conv2d_backward_weight" + c.name(), c.work(), [c] { return backward_weight(c); });
+});
+
+}  // namespace

@@ -1,0 +1,30 @@
+#include "kernels/dropout.h"
+
+#include "bench.h"
+
+namespace {
+
+constexpr double p = 0.1;
+
+std::function<void()> forward(const kg::Shape& shape) {
+  return [input = bench::random_tensor(shape)] { kg::dropout(input, p); };
+}
+
+std::function<void()> backward(const kg::Shape& shape) {
+  return [grad_output = bench::random_tensor(shape)] {
+    kg::Tensor grad_input = kg::Tensor::empty(grad_output.shape());
+    kg::kernels::cpu::dropout<float>().apply({.p = p}, grad_output.numel(), grad_output.data<float>(),
+                                             grad_input.data<float>(), {});
+  };
+}
+
+const bench::Registrar registrar([] {
+  for (const kg::Shape& shape : bench::activation_shapes) {
+    const bench::Work work{.bytes = bench::float_bytes(2 * kg::numel(shape))};
+    const std::string name = bench::shape_suffix(shape) + bench::option_suffix("p", p, 0);
+    bench::add("dropout_forward" + name, work, [shape] { return forward(shape); });
+    bench::add("dropout_backward" + name, work, [shape] { return backward(shape); });
+  }
+});
+
+}  // namespace

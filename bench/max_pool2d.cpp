@@ -1,0 +1,38 @@
+#include "kernels/max_pool2d.h"
+
+#include "pool2d.h"
+
+namespace {
+
+const bench::PoolCase cases[] = {
+    {.input = {128, 8, 22, 22}, .k = 2, .stride = 2},                 // s7_final
+    {.input = {8, 64, 112, 112}, .k = 3, .stride = 2, .padding = 1},  // ResNet's stem
+};
+
+std::function<void()> forward(const bench::PoolCase& c) {
+  return [c, input = bench::random_tensor(c.input)] { kg::max_pool2d(input, c.k, c.options()); };
+}
+
+std::function<void()> backward(const bench::PoolCase& c) {
+  const kg::Tensor input = bench::random_tensor(c.input);
+  kg::Tensor output = kg::Tensor::empty(c.output());
+  kg::Tensor argmax = kg::Tensor::empty(c.output(), {.dtype = kg::DType::int32});
+  kg::kernels::cpu::max_pool2d<float>().forward(c.problem(), input.data<float>(), output.data<float>(),
+                                                argmax.data<std::int32_t>(), {});
+  return [c, argmax, grad_output = bench::random_tensor(c.output())] {
+    kg::Tensor grad_input = kg::Tensor::empty(c.input);
+    kg::kernels::cpu::max_pool2d<float>().backward(c.problem(), grad_output.data<float>(),
+                                                   argmax.data<std::int32_t>(), grad_input.data<float>(), {});
+  };
+}
+
+const bench::Registrar registrar([] {
+  for (const bench::PoolCase& c : cases) {
+    // The winners' indices are a second output, of 4 bytes each.
+    const bench::Work work{.bytes = bench::float_bytes(kg::numel(c.input) + 2 * kg::numel(c.output()))};
+    bench::add("max_pool2d_forward" + c.name(), work, [c] { return forward(c); });
+    bench::add("max_pool2d_backward" + c.name(), work, [c] { return backward(c); });
+  }
+});
+
+}  // namespace

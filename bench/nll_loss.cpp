@@ -1,0 +1,40 @@
+#include "kernels/nll_loss.h"
+
+#include "bench.h"
+
+namespace {
+
+const kg::Shape shapes[] = {{128, 10}, {128, 1000}};
+
+kg::Tensor labels_for(const kg::Shape& shape) {
+  std::vector<std::int64_t> labels;
+  for (std::int64_t row = 0; row < shape[0]; ++row) labels.push_back(row % shape[1]);
+  return kg::Tensor::from(labels, {shape[0]});
+}
+
+std::function<void()> forward(const kg::Shape& shape) {
+  return [input = bench::random_tensor(shape), labels = labels_for(shape)] { kg::nll_loss(input, labels); };
+}
+
+std::function<void()> backward(const kg::Shape& shape) {
+  return [shape, labels = labels_for(shape), grad_loss = kg::Tensor::ones({})] {
+    kg::Tensor grad_input = kg::Tensor::empty(shape);
+    kg::kernels::cpu::nll_loss<float>().backward(shape[0], shape[1], 1.0 / static_cast<double>(shape[0]),
+                                                 grad_loss.data<float>(), labels.data<std::int64_t>(),
+                                                 grad_input.data<float>(), {});
+  };
+}
+
+const bench::Registrar registrar([] {
+  for (const kg::Shape& shape : shapes) {
+    const std::int64_t label_bytes = 8 * shape[0];
+    const std::string name = bench::shape_suffix(shape);
+    // Of the log-probabilities one per row has to be read.
+    bench::add("nll_loss_forward" + name, {.bytes = bench::float_bytes(shape[0]) + label_bytes},
+               [shape] { return forward(shape); });
+    bench::add("nll_loss_backward" + name, {.bytes = bench::float_bytes(kg::numel(shape)) + label_bytes},
+               [shape] { return backward(shape); });
+  }
+});
+
+}  // namespace

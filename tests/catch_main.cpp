@@ -1,0 +1,3 @@
+// The program around the tests where Catch2 comes without one (version 2).
+#define CATCH_CONFIG_MAIN
+#include "catch.h"

@@ -1,0 +1,172 @@
+#include "support.h"
+
+namespace kg {
+namespace {
+
+using namespace testing;
+
+constexpr DType every_dtype[] = {DType::float32, DType::float64, DType::uint8, DType::int32, DType::int64};
+
+TEST_CASE("A dtype has a size and a name", "[tensor]") {
+  CHECK(size_of(DType::uint8) == 1);
+  CHECK(size_of(DType::float32) == 4);
+  CHECK(size_of(DType::int32) == 4);
+  CHECK(size_of(DType::float64) == 8);
+  CHECK(size_of(DType::int64) == 8);
+  CHECK(name_of(DType::float32) == "float32");
+  CHECK(name_of(DType::int64) == "int64");
+  CHECK(is_floating_point(DType::float64));
+  CHECK(!is_floating_point(DType::uint8));
+  static_assert(dtype_of<float>() == DType::float32 && dtype_of<double>() == DType::float64);
+  static_assert(dtype_of<std::uint8_t>() == DType::uint8 && dtype_of<std::int32_t>() == DType::int32);
+  static_assert(dtype_of<std::int64_t>() == DType::int64);
+}
+
+TEST_CASE("Tensors are made with the elements asked for", "[tensor]") {
+  for (const Device device : devices())
+    for (const DType dtype : every_dtype) {
+      INFO(device.name() << ", " << name_of(dtype));
+      const TensorOptions options{.dtype = dtype, .device = device};
+      CHECK(to_doubles(Tensor::zeros({2, 3}, options)) == std::vector<double>(6, 0));
+      CHECK(to_doubles(Tensor::ones({2, 3}, options)) == std::vector<double>(6, 1));
+      CHECK(to_doubles(Tensor::full({3}, 7, options)) == std::vector<double>(3, 7));
+      const Tensor x = Tensor::empty({4, 0, 2}, options);
+      CHECK(x.shape() == Shape{4, 0, 2});
+      CHECK(x.numel() == 0);
+      CHECK(x.dtype() == dtype);
+      CHECK(x.device() == device);
+    }
+  CHECK(Tensor::zeros({1}).dtype() == DType::float32);
+}
+
+TEST_CASE("from copies its values", "[tensor]") {
+  std::vector<std::int32_t> values = {1, 2, 3, 4, 5, 6};
+  const Tensor x = Tensor::from(values, {2, 3});
+  values[0] = 9;
+  CHECK(x.to_vector<std::int32_t>() == std::vector<std::int32_t>{1, 2, 3, 4, 5, 6});
+  CHECK(x.dim() == 2);
+  CHECK(x.size(0) == 2);
+  CHECK(x.size(-1) == 3);
+  CHECK(x.bytes().size() == 24);
+  CHECK(x.span<std::int32_t>().size() == 6);
+  check_error(
+      [] {
+        Tensor::from(std::vector<float>(5), {2, 3});
+      },
+      {"Tensor::from", "5 values", "[2, 3]", "6"});
+  check_error([] { Tensor::from_bytes({}, {1}, {}); }, {"Tensor::from", "0 values", "expects 1"});
+}
+
+TEST_CASE("to_string and numel of shapes", "[tensor]") {
+  CHECK(to_string(Shape{128, 1, 28, 28}) == "[128, 1, 28, 28]");
+  CHECK(to_string(Shape{}) == "[]");
+  CHECK(numel(Shape{}) == 1);
+  CHECK(numel(Shape{3, 0, 5}) == 0);
+}
+
+TEST_CASE("Shapes that no memory can hold are refused", "[tensor][errors]") {
+  const std::int64_t huge = std::int64_t{1} << 40;
+  check_error([] { Tensor::zeros({2, -1}); }, {"[2, -1]", "negative"});
+  check_error([=] { Tensor::empty({huge, huge}); }, {"more elements than memory can hold"});
+  // 2^61 elements can be counted, their 2^64 bytes cannot.
+  check_error([] { Tensor::empty({std::int64_t{1} << 61}, {.dtype = DType::float64}); },
+              {"[2305843009213693952]", "memory"});
+  check_error([] { Tensor::from_bytes({}, {std::int64_t{1} << 61}, {.dtype = DType::float64}); }, {"memory"});
+}
+
+TEST_CASE("Copies of a handle refer to the same elements, clones do not", "[tensor]") {
+  Tensor x = random({3});
+  Tensor copy = x, clone = x.clone();
+  x.data<double>()[0] = 42;
+  CHECK(copy.data<double>()[0] == 42);
+  CHECK(clone.data<double>()[0] != 42);
+  CHECK(!clone.set_requires_grad().clone().requires_grad());
+}
+
+TEST_CASE("copy_from overwrites elements, under the same shape and dtype", "[tensor]") {
+  Tensor x = Tensor::zeros({2, 2});
+  x.copy_from(Tensor::ones({2, 2}));
+  CHECK(to_doubles(x) == std::vector<double>(4, 1));
+  check_error([&] { x.copy_from(Tensor::ones({4})); }, {"copy_from", "[4]", "[2, 2]"});
+  check_error(
+      [&] {
+        x.copy_from(Tensor::ones({2, 2}, {.dtype = DType::float64}));
+      },
+      {"copy_from", "float64", "float32"});
+  check_error([&] { x.copy_from({}); }, {"undefined"});
+  check_error([] { Tensor().copy_from(Tensor::ones({1})); }, {"undefined"});
+}
+
+TEST_CASE("set_data moves every handle to other elements and drops the gradient", "[tensor]") {
+  Tensor x = Tensor::zeros({2}).set_requires_grad();
+  const Tensor handle = x;
+  sum(x).backward();
+  x.set_data(Tensor::from(std::vector<double>{1, 2}, {2}));
+  CHECK(handle.to_vector<double>() == std::vector<double>{1, 2});
+  CHECK(handle.requires_grad());
+  CHECK(!handle.grad().defined());
+  check_error([&] { x.set_data(Tensor::zeros({3})); }, {"set_data", "[3]", "[2]"});
+  check_error([&] { (x * 2).set_data(Tensor::zeros({2})); }, {"set_data", "mul"});
+}
+
+TEST_CASE("Conversion keeps values that both dtypes can hold", "[tensor]") {
+  for (const DType from : every_dtype)
+    for (const DType to : every_dtype) {
+      const Tensor x = Tensor::from(std::vector<double>{0, 1, 7, 100, 255}, {5}).to(from);
+      CHECK(x.to(to).dtype() == to);
+      CHECK(to_doubles(x.to(to)) == std::vector<double>{0, 1, 7, 100, 255});
+    }
+  const Tensor x = random({3});
+  CHECK(x.to(DType::float64).data<double>() == x.data<double>());
+  CHECK(x.to(Device::cpu()).data<double>() == x.data<double>());
+}
+
+TEST_CASE("to is not differentiable, and says so", "[tensor][errors]") {
+  const Tensor x = random({3}).set_requires_grad();
+  check_error([&] { (x * 2).to(DType::float32); }, {"Tensor::to", "mul", "detach()"});
+  CHECK((x * 2).detach().to(DType::float32).dtype() == DType::float32);
+  const NoGrad no_grad;
+  CHECK((x * 2).to(DType::float32).dtype() == DType::float32);
+}
+
+TEST_CASE("item gives the only element of any dtype", "[tensor]") {
+  for (const DType dtype : every_dtype) CHECK(Tensor::full({1, 1}, 5, {.dtype = dtype}).item() == 5);
+  check_error([] { Tensor::zeros({2}).item(); }, {"Tensor::item", "[2]", "one element"});
+  check_error([] { Tensor::zeros({0}).item(); }, {"Tensor::item", "[0]"});
+}
+
+TEST_CASE("Elements are handed out under their own type only", "[tensor][errors]") {
+  Tensor x = Tensor::zeros({2});
+  check_error([&] { x.data<double>(); }, {"Tensor::data", "float64", "float32"});
+  check_error([&] { x.span<std::uint8_t>(); }, {"Tensor::data", "uint8", "float32"});
+  check_error([&] { x.to_vector<std::int64_t>(); }, {"Tensor::to_vector", "int64", "float32"});
+  check_error([&] { x.size(1); }, {"Tensor::size", "dimension 1", "[2]"});
+  check_error([&] { x.size(-2); }, {"Tensor::size", "dimension -2", "[2]"});
+}
+
+TEST_CASE("An undefined tensor says that it is", "[tensor][errors]") {
+  const Tensor none;
+  CHECK(!none.defined());
+  check_error([&] { none.shape(); }, {"undefined"});
+  check_error([&] { none.dtype(); }, {"undefined"});
+  check_error([&] { none.device(); }, {"undefined"});
+  check_error([&] { none.data<float>(); }, {"undefined"});
+  check_error([&] { none.to_vector<float>(); }, {"undefined"});
+  check_error([&] { none.bytes(); }, {"undefined"});
+  check_error([&] { none.item(); }, {"undefined"});
+  check_error([&] { none.clone(); }, {"undefined"});
+  check_error([&] { none.detach(); }, {"undefined"});
+  check_error([&] { none.to(DType::float64); }, {"undefined"});
+  check_error([&] { none.to(Device::cpu()); }, {"undefined"});
+  check_error([&] { none.requires_grad(); }, {"undefined"});
+  check_error([&] { none.grad(); }, {"undefined"});
+  check_error([&] { Tensor::zeros({1}).set_data(none); }, {"undefined"});
+}
+
+TEST_CASE("Memory is aligned to 64 bytes", "[tensor]") {
+  for (const std::int64_t count : {0, 1, 7, 1000})
+    CHECK(reinterpret_cast<std::uintptr_t>(Tensor::empty({count}).data<float>()) % 64 == 0);
+}
+
+}  // namespace
+}  // namespace kg

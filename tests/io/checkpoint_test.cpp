@@ -1,0 +1,331 @@
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "io/temporary_directory.h"
+#include "support.h"
+
+namespace kg {
+namespace {
+
+using namespace testing;
+
+constexpr DType every_dtype[] = {DType::float32, DType::float64, DType::uint8, DType::int32, DType::int64};
+
+const Tensor& tensor_named(const Checkpoint& checkpoint, const std::string& name) {
+  for (const nn::NamedTensor& entry : checkpoint.tensors)
+    if (entry.name == name) return entry.tensor;
+  FAIL("no tensor " + name);
+  return checkpoint.tensors[0].tensor;
+}
+
+Checkpoint with_tensors(nn::StateDict tensors) { return {.tensors = std::move(tensors), .metadata = {}}; }
+
+Checkpoint example() {
+  Checkpoint checkpoint;
+  for (const DType dtype : every_dtype) {
+    const std::string name(name_of(dtype));
+    checkpoint.tensors.push_back(
+        {name, (random({3, 5, 7}, DType::float64, 1) * 100).to(DType::int32).to(dtype)});
+    checkpoint.tensors.push_back({name + ".scalar", Tensor::full({}, 3, {.dtype = dtype})});
+    checkpoint.tensors.push_back({name + ".empty", Tensor::zeros({4, 0, 2}, {.dtype = dtype})});
+  }
+  return checkpoint;
+}
+
+TEST_CASE("A checkpoint comes back as it was", "[io]") {
+  const TemporaryDirectory directory;
+  Checkpoint saved = example();
+  for (const char* name : {"", "0.weight", "spaces and \"quotes\"", "back\\slash", "new\nline",
+                           "\xC3\xA4\xE2\x82\xAC", "__metadata", "{}", "dtype", "\x01"})
+    saved.tensors.push_back({name, random({2}, DType::float32, 1)});
+  saved.tensors.push_back({std::string("zero\0byte", 9), random({1})});
+  saved.tensors.push_back(
+      {"special", Tensor::from(std::vector<double>{std::nan(""), HUGE_VAL, -0.0, 5e-324}, {4})});
+  saved.metadata = {{"model", "s7_final"}, {"", "empty"}, {"quote\"", "line\nbreak \xC3\xA4"}};
+  save_checkpoint(directory / "file", saved);
+
+  const Checkpoint loaded = load_checkpoint(directory / "file");
+  CHECK(loaded.metadata == saved.metadata);
+  REQUIRE(loaded.tensors.size() == saved.tensors.size());
+  for (const auto& [name, tensor] : saved.tensors) {
+    INFO(name);
+    CHECK(same_bits(tensor_named(loaded, name), tensor));
+    CHECK(!tensor_named(loaded, name).requires_grad());
+  }
+  CHECK(directory.entries() == std::vector<std::string>{"file"});
+}
+
+TEST_CASE("An empty checkpoint is a file too", "[io]") {
+  const TemporaryDirectory directory;
+  save_checkpoint(directory / "file", {});
+  const Checkpoint loaded = load_checkpoint(directory / "file");
+  CHECK(loaded.tensors.empty());
+  CHECK(loaded.metadata.empty());
+}
+
+TEST_CASE("Equal checkpoints give equal bytes, whatever the order of their tensors", "[io]") {
+  const TemporaryDirectory directory;
+  Checkpoint checkpoint = example();
+  checkpoint.metadata = {{"b", "1"}, {"a", "2"}};
+  save_checkpoint(directory / "a", checkpoint);
+  std::reverse(checkpoint.tensors.begin(), checkpoint.tensors.end());
+  save_checkpoint(directory / "b", checkpoint);
+  save_checkpoint(directory / "c", load_checkpoint(directory / "a"));
+  CHECK(content_of(directory / "a") == content_of(directory / "b"));
+  CHECK(content_of(directory / "a") == content_of(directory / "c"));
+}
+
+TEST_CASE("A checkpoint has the layout of safetensors", "[io]") {
+  const TemporaryDirectory directory;
+  save_checkpoint(directory / "file",
+                  {.tensors = {{"b", Tensor::from(std::vector<std::uint8_t>{7, 8, 9}, {3})},
+                               {"a", Tensor::from(std::vector<float>{1, 2}, {1, 2})}},
+                   .metadata = {{"k", "v"}}});
+  const std::string content = content_of(directory / "file");
+  std::uint64_t length = 0;
+  std::memcpy(&length, content.data(), 8);
+  CHECK(length % 8 == 0);
+  std::string header = content.substr(8, length);
+  header.erase(header.find_last_not_of(' ') + 1);
+  CHECK(header == R"({"__metadata__":{"k":"v"},"a":{"data_offsets":[0,8],"dtype":"F32","shape":[1,2]},)"
+                  R"("b":{"data_offsets":[8,11],"dtype":"U8","shape":[3]}})");
+  CHECK(content.substr(8 + length) == std::string("\0\0\x80\x3F\0\0\0\x40\x07\x08\x09", 11));
+}
+
+TEST_CASE("Tensors of every width are aligned to their elements", "[io]") {
+  const TemporaryDirectory directory;
+  Checkpoint checkpoint = example();
+  save_checkpoint(directory / "file", checkpoint);
+  const std::string content = content_of(directory / "file");
+  for (const auto& [name, tensor] : checkpoint.tensors) {
+    if (tensor.numel() < 100) continue;
+    const std::span<const std::byte> bytes = tensor.bytes();
+    const std::size_t at =
+        content.find(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+    REQUIRE(at != std::string::npos);
+    INFO(name);
+    CHECK(at % size_of(tensor.dtype()) == 0);
+  }
+}
+
+TEST_CASE("save_checkpoint says what it cannot save, and writes nothing", "[io][errors]") {
+  const TemporaryDirectory directory;
+  const auto path = directory / "file";
+  const Tensor x = Tensor::zeros({1});
+  check_error(
+      [&] {
+        save_checkpoint(path, with_tensors({{"a", x}, {"b", x}, {"a", x}}));
+      },
+      {"save_checkpoint", "\"a\""});
+  check_error(
+      [&] {
+        save_checkpoint(path, with_tensors({{"__metadata__", x}}));
+      },
+      {"save_checkpoint", "__metadata__"});
+  check_error([&] { save_checkpoint(path, with_tensors({{"a", {}}})); }, {"undefined"});
+  // JSON holds Unicode only.
+  check_error([&] { save_checkpoint(path, with_tensors({{"bad \xFF", x}})); }, {"save_checkpoint", "bad"});
+  check_error(
+      [&] {
+        save_checkpoint(path, {.tensors = {}, .metadata = {{"key", "bad \xFF"}}});
+      },
+      {"save_checkpoint", "key"});
+  CHECK(directory.entries().empty());
+}
+
+/// A file with this header and so many bytes of data after it.
+std::string file_of(const std::string& header, std::size_t data_bytes) {
+  const std::uint64_t length = header.size();
+  std::string content(8, '\0');
+  std::memcpy(content.data(), &length, 8);
+  return content + header + std::string(data_bytes, '\1');
+}
+
+std::string entry(const std::string& dtype, const std::string& shape, const std::string& offsets) {
+  return R"({"w":{"dtype":)" + dtype + R"(,"shape":)" + shape + R"(,"data_offsets":)" + offsets + "}}";
+}
+
+/// Checks that the file is refused, by name and for the reason given, and that no memory to speak of is asked
+/// for on the way.
+void check_refused(const std::string& content, std::initializer_list<const char*> parts,
+                   int line = __builtin_LINE()) {
+  const TemporaryDirectory directory;
+  const auto path = directory / "hostile.safetensors";
+  set_content(path, content);
+  check_error([&] { load_checkpoint(path); }, {path.c_str()}, line);
+  check_error([&] { load_checkpoint(path); }, parts, line);
+}
+
+TEST_CASE("A well-formed header of another writer is read", "[io]") {
+  const TemporaryDirectory directory;
+  set_content(directory / "file",
+              file_of(" { \"w\" : {\"extra\": null, \"shape\": [2], \"data_offsets\": [0, 8],\n"
+                      "\"dtype\": \"F32\"} , \"__metadata__\": {} } ",
+                      8));
+  const Checkpoint loaded = load_checkpoint(directory / "file");
+  REQUIRE(loaded.tensors.size() == 1);
+  CHECK(loaded.tensors[0].tensor.shape() == Shape{2});
+}
+
+TEST_CASE("A checkpoint that is truncated anywhere is refused", "[io][errors]") {
+  const TemporaryDirectory directory;
+  save_checkpoint(directory / "whole",
+                  {.tensors = {{"w", random({2, 3}, DType::float32)}}, .metadata = {{"k", "v"}}});
+  const std::string content = content_of(directory / "whole");
+  for (std::size_t length = 0; length < content.size(); ++length) {
+    INFO("the first " << length << " of " << content.size() << " bytes");
+    check_refused(content.substr(0, length), {"not a checkpoint"});
+  }
+  check_refused(content + '\0', {"not a checkpoint", "follow the header"});
+}
+
+TEST_CASE("A checkpoint with any byte changed is refused or read, never worse", "[io][errors]") {
+  const TemporaryDirectory directory;
+  save_checkpoint(directory / "whole",
+                  {.tensors = {{"w", random({2, 3}, DType::float32)}}, .metadata = {{"k", "v"}}});
+  const std::string content = content_of(directory / "whole");
+  const auto path = directory / "changed";
+  int refused = 0;
+  for (std::size_t i = 0; i < content.size() - 24; ++i)
+    for (const char value : {'\0', '"', '{', '9', '-', '\xFF'}) {
+      std::string changed = content;
+      changed[i] = value;
+      set_content(path, changed);
+      try {
+        load_checkpoint(path);
+      } catch (const Error& error) {
+        ++refused;
+        CHECK(std::string(error.what()).find(path.string()) == 0);
+      }
+    }
+  CHECK(refused > 500);
+}
+
+TEST_CASE("Hostile headers are refused", "[io][errors]") {
+  // Lengths.
+  check_refused(std::string("\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", 8) + "{}", {"18446744073709551615 bytes"});
+  check_refused(std::string("\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x7F", 8) + "{}", {"9223372036854775807 bytes"});
+  check_refused(std::string("\x00\x00\x00\x00\x01\x00\x00\x00", 8) + "{}", {"4294967296 bytes"});
+  check_refused(std::string("\x03\0\0\0\0\0\0\0", 8) + "{}", {"3 bytes"});
+  // No JSON object.
+  for (const char* header : {"", "{", "}", "nonsense", "{}x", "{'w':1}", "{\"w\":", "{\"\xFF\":1}", "NaN"})
+    check_refused(file_of(header, 0), {"no JSON"});
+  for (const char* header : {"[]", "1", "null", "\"w\""})
+    check_refused(file_of(header, 0), {"no JSON object"});
+  // Deeper than any stack.
+  check_refused(file_of(std::string(1'000'000, '['), 0), {"not a checkpoint"});
+  check_refused(file_of("{\"w\":" + std::string(1'000'000, '['), 0), {"not a checkpoint"});
+  std::string deep;
+  for (int i = 0; i < 100'000; ++i) deep += "{\"a\":";
+  check_refused(file_of(deep + "1" + std::string(100'000, '}'), 0), {"not a checkpoint"});
+  // Names.
+  const std::string w = R"("w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]})";
+  check_refused(file_of("{" + w + "," + w + "}", 4), {"\"w\" twice"});
+  check_refused(file_of(R"({"__metadata__":{},"__metadata__":{}})", 0), {"\"__metadata__\" twice"});
+  // Metadata.
+  check_refused(file_of(R"({"__metadata__":[]})", 0), {"__metadata__"});
+  check_refused(file_of(R"({"__metadata__":{"key":1}})", 0), {"\"key\""});
+  check_refused(file_of(R"({"__metadata__":{"key":{"a":"b"}}})", 0), {"\"key\""});
+  // Entries.
+  for (const char* value : {"1", "null", "[]", "\"F32\"", "{}"})
+    check_refused(file_of(std::string("{\"w\":") + value + "}", 0), {"tensor \"w\""});
+  check_refused(file_of(R"({"w":{"shape":[1],"data_offsets":[0,4]}})", 4), {"tensor \"w\"", "dtype"});
+  check_refused(file_of(R"({"w":{"dtype":"F32","data_offsets":[0,4]}})", 4), {"tensor \"w\"", "shape"});
+  check_refused(file_of(R"({"w":{"dtype":"F32","shape":[1]}})", 4), {"tensor \"w\"", "data_offsets"});
+}
+
+TEST_CASE("Hostile tensors are refused by name", "[io][errors]") {
+  for (const char* dtype : {"\"F16\"", "\"BF16\"", "\"BOOL\"", "\"f32\"", "\"\"", "32", "null", "[\"F32\"]"})
+    check_refused(file_of(entry(dtype, "[1]", "[0,4]"), 4),
+                  {"tensor \"w\"", dtype, "F32, F64, U8, I32, I64"});
+  for (const char* shape : {"[-1]", "[1.0]", "[1e0]", "[\"1\"]", "[null]", "[[1]]", "[true]",
+                            "[18446744073709551615]", "[18446744073709551616]", "[9223372036854775808]"})
+    check_refused(file_of(entry("\"F32\"", shape, "[0,4]"), 4), {"tensor \"w\"", "shape"});
+  for (const char* shape : {"1", "null", "{}", "\"[1]\""})
+    check_refused(file_of(entry("\"F32\"", shape, "[0,4]"), 4), {"tensor \"w\"", "shape"});
+  // Overflowing products, to nothing and to a plausible size.
+  for (const char* shape :
+       {"[9223372036854775807]", "[4611686018427387904]", "[4294967296,4294967296]",
+        "[2305843009213693952,8]", "[4294967297,4294967297]", "[9223372036854775807,9223372036854775807,0]"})
+    check_refused(file_of(entry("\"F64\"", shape, "[0,8]"), 8), {"tensor \"w\""});
+  check_refused(file_of(entry("\"F64\"", "[0,9223372036854775807,9223372036854775807]", "[0,8]"), 8),
+                {"tensor \"w\""});
+  // More than the file holds.
+  check_refused(file_of(entry("\"F32\"", "[250000000000]", "[0,1000000000000]"), 4),
+                {"not a checkpoint", "1000000000000"});
+  for (const char* offsets :
+       {"[]", "[0]", "[0,4,4]", "[4,0]", "0", "null", "[-4,0]", "[0.0,4.0]", "[\"0\",\"4\"]"})
+    check_refused(file_of(entry("\"F32\"", "[1]", offsets), 4), {"tensor \"w\"", "data_offsets"});
+  for (const char* offsets : {"[0,0]", "[0,3]", "[0,5]", "[0,8]", "[0,9223372036854775807]"})
+    check_refused(file_of(entry("\"F32\"", "[1]", offsets), 4), {"tensor \"w\"", "4 bytes", "data_offsets"});
+  check_refused(file_of(entry("\"F32\"", "[1]", "[4,8]"), 8), {"tensor \"w\"", "begins at 4, expected 0"});
+  check_refused(file_of(entry("\"F32\"", "[1]", "[0,4]"), 3), {"4 bytes", "3 follow the header"});
+  check_refused(file_of(entry("\"F32\"", "[1]", "[0,4]"), 5), {"4 bytes", "5 follow the header"});
+  check_refused(file_of("{}", 1), {"0 bytes", "1 follow the header"});
+}
+
+TEST_CASE("Tensors that overlap or leave a gap are refused by name", "[io][errors]") {
+  const auto two = [](const char* first, const char* second) {
+    return std::string(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":)") + first +
+           R"(},"b":{"dtype":"U8","shape":[4],"data_offsets":)" + second + "}}";
+  };
+  for (const auto& [first, second] : std::vector<std::pair<const char*, const char*>>{
+           {"[0,4]", "[0,4]"}, {"[0,4]", "[2,6]"}, {"[0,4]", "[5,9]"}, {"[0,4]", "[8,12]"}})
+    for (const std::size_t bytes : {std::size_t{8}, std::size_t{9}, std::size_t{12}})
+      check_refused(file_of(two(first, second), bytes), {"tensor \"b\"", "overlap or leave a gap"});
+  check_refused(file_of(two("[2,6]", "[6,10]"), 10), {"tensor \"a\"", "begins at 2, expected 0"});
+
+  const TemporaryDirectory directory;
+  set_content(directory / "file", file_of(two("[4,8]", "[0,4]"), 8));
+  CHECK(load_checkpoint(directory / "file").tensors.size() == 2);
+}
+
+/// The address space this process may still take.
+class MemoryLimit {
+ public:
+  explicit MemoryLimit(rlim_t bytes) {
+    getrlimit(RLIMIT_AS, &before_);
+    std::ifstream statm("/proc/self/statm");
+    rlim_t pages = 0;
+    statm >> pages;
+    const rlimit limit{pages * static_cast<rlim_t>(sysconf(_SC_PAGESIZE)) + bytes, before_.rlim_max};
+    setrlimit(RLIMIT_AS, &limit);
+  }
+  ~MemoryLimit() { setrlimit(RLIMIT_AS, &before_); }
+  MemoryLimit(const MemoryLimit&) = delete;
+  MemoryLimit& operator=(const MemoryLimit&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+TEST_CASE("A header's claims alone make nobody ask for memory", "[io][errors]") {
+  const MemoryLimit limit(std::size_t{64} << 20);
+  check_refused(std::string("\x00\xE1\xF5\x05\x00\x00\x00\x00", 8) + "{}", {"100000000 bytes"});
+  check_refused(file_of(entry("\"U8\"", "[1000000000]", "[0,1000000000]"), 4), {"1000000000"});
+  check_refused(file_of(entry("\"U8\"", "[8589934592]", "[0,8589934592]"), 4), {"8589934592"});
+}
+
+TEST_CASE("A file that cannot be read is named", "[io][errors]") {
+  const TemporaryDirectory directory;
+  const auto missing = directory / "missing";
+  check_error([&] { load_checkpoint(missing); }, {missing.c_str(), "No such file or directory"});
+  check_error([&] { load_checkpoint(directory.path()); }, {directory.path().c_str()});
+}
+
+TEST_CASE("A module's state goes through a file", "[io][nn]") {
+  const TemporaryDirectory directory;
+  manual_seed(1);
+  nn::Sequential saved(nn::Conv2d(1, 2, 3), nn::BatchNorm2d(2)),
+      loaded(nn::Conv2d(1, 2, 3), nn::BatchNorm2d(2));
+  saved(random({3, 1, 5, 5}, DType::float32));
+  save_checkpoint(directory / "file", with_tensors(saved.state_dict()));
+  loaded.load_state_dict(load_checkpoint(directory / "file").tensors);
+  const nn::StateDict a = saved.state_dict(), b = loaded.state_dict();
+  for (std::size_t i = 0; i < a.size(); ++i) CHECK(same_bits(a[i].tensor, b[i].tensor));
+}
+
+}  // namespace
+}  // namespace kg

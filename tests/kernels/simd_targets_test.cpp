@@ -1,0 +1,136 @@
+#include <hwy/targets.h>
+
+#include "cases/batch_norm.h"
+#include "cases/conv2d.h"
+#include "cases/linear.h"
+#include "reference/conv2d.h"
+#include "reference/linear.h"
+#include "support.h"
+
+namespace kg {
+namespace {
+
+using namespace testing;
+
+/// Makes the kernels run as on a processor that has nothing better than one instruction set.
+class LimitedTo {
+ public:
+  explicit LimitedTo(std::int64_t target) {
+    // In Highway the better set has the smaller number.
+    hwy::SetSupportedTargetsForTest(hwy::SupportedTargets() & ~(target - 1));
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  }
+  ~LimitedTo() {
+    hwy::SetSupportedTargetsForTest(0);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  }
+  LimitedTo(const LimitedTo&) = delete;
+  LimitedTo& operator=(const LimitedTo&) = delete;
+};
+
+std::vector<std::int64_t> every_target() {
+  std::vector<std::int64_t> targets;
+  for (std::int64_t rest = hwy::SupportedTargets(); rest != 0; rest &= rest - 1)
+    targets.push_back(rest & -rest);
+  return targets;
+}
+
+/// Calls body() once per instruction set that this processor has, named in what fails.
+template <class Body>
+void for_each_target(const Body& body) {
+  for (const std::int64_t target : every_target()) {
+    INFO(hwy::TargetName(target));
+    const LimitedTo limited(target);
+    body();
+  }
+}
+
+TEST_CASE("Every instruction set computes conv2d and its gradients", "[simd][conv2d]") {
+  for_each_target([] {
+    for (const DType dtype : {DType::float32, DType::float64})
+      for (const kernels::Conv2dProblem& p : cases::conv2d) {
+        INFO(describe(p));
+        const double tolerance = dtype == DType::float32 ? 2e-6 : 1e-12;
+        const std::vector<Tensor> inputs =
+            requiring({random({p.n, p.c_in, p.h, p.w}, dtype, 1),
+                       random({p.c_out, p.c_in / p.groups, p.k_h, p.k_w}, dtype, 2)});
+        const Run actual = run(
+            [&](const std::vector<Tensor>& t) {
+              return conv2d(t[0], t[1],
+                            {.stride = {p.stride_h, p.stride_w},
+                             .padding = {p.padding_h, p.padding_w},
+                             .dilation = {p.dilation_h, p.dilation_w},
+                             .groups = p.groups});
+            },
+            inputs);
+        const std::vector<double> x = to_doubles(inputs[0]), w = to_doubles(inputs[1]);
+        CHECK(difference(actual.output, reference::conv2d(p, x, w, {}), tolerance) == "");
+        const auto expected =
+            reference::conv2d_backward(p, x, w, to_doubles(random(actual.output.shape(), dtype, 99)));
+        CHECK(difference(actual.gradients[0], expected.input, tolerance) == "");
+        CHECK(difference(actual.gradients[1], expected.weight, tolerance) == "");
+      }
+  });
+}
+
+TEST_CASE("Every instruction set computes linear", "[simd][linear]") {
+  for_each_target([] {
+    for (const kernels::LinearProblem& p : cases::linear) {
+      INFO(describe(p));
+      const Tensor x = random({p.rows, p.in_features}, DType::float32, 1);
+      const Tensor w = random({p.out_features, p.in_features}, DType::float32, 2);
+      CHECK(difference(linear(x, w), reference::linear(p, to_doubles(x), to_doubles(w), {}), 2e-6) == "");
+    }
+  });
+}
+
+/// Forward and gradients of batch_norm over its table, plain and between two ReLUs.
+std::vector<Tensor> batch_norm_results(DType dtype) {
+  std::vector<Tensor> results;
+  for (const kernels::BatchNormProblem& p : cases::batch_norm)
+    for (const bool relu : {false, true}) {
+      const Run one = run(
+          [&](const std::vector<Tensor>& t) {
+            return batch_norm(
+                t[0], t[1], t[2], {}, {},
+                {.training = true, .epsilon = p.epsilon, .relu_before = relu, .relu_after = relu});
+          },
+          requiring({random({p.n, p.channels, p.plane}, dtype, 1), random({p.channels}, dtype, 2),
+                     random({p.channels}, dtype, 3)}));
+      results.push_back(one.output);
+      results.insert(results.end(), one.gradients.begin(), one.gradients.end());
+    }
+  return results;
+}
+
+TEST_CASE("Every instruction set agrees on batch_norm and its gradients", "[simd][batch_norm]") {
+  // The best one is held against the formulas in the tests of the operation.
+  const DType dtype = GENERATE(DType::float32, DType::float64);
+  const std::vector<Tensor> expected = batch_norm_results(dtype);
+  for_each_target([&] {
+    const std::vector<Tensor> actual = batch_norm_results(dtype);
+    for (std::size_t i = 0; i < actual.size(); ++i) {
+      INFO("result " << i);
+      CHECK(difference(actual[i], expected[i], dtype == DType::float32 ? 3e-5 : 1e-12) == "");
+    }
+  });
+}
+
+TEST_CASE("Every instruction set draws the same dropout, bit by bit", "[simd][dropout]") {
+  const auto masks = [] {
+    std::vector<Tensor> drawn;
+    for (std::int64_t count = 1; count <= 70; ++count) {
+      Generator generator(static_cast<std::uint64_t>(count) << 30);
+      drawn.push_back(dropout(Tensor::ones({count}), 0.5, generator));
+    }
+    return drawn;
+  };
+  const std::vector<Tensor> expected = masks();
+  for_each_target([&] {
+    const std::vector<Tensor> actual = masks();
+    for (std::size_t i = 0; i < actual.size(); ++i) CHECK(same_bits(actual[i], expected[i]));
+  });
+}
+
+}  // namespace
+}  // namespace kg

@@ -1,0 +1,357 @@
+#include "cases/batch_norm.h"
+
+#include "reference/batch_norm.h"
+#include "support.h"
+
+namespace kg {
+namespace {
+
+using namespace testing;
+using kernels::BatchNormProblem;
+
+/// What batch_norm is called with besides its tensors.
+struct Configuration {
+  bool training, relu_before, relu_after, affine;
+  double dropout;
+
+  std::string describe() const {
+    return std::string(training ? "training" : "inference") + (relu_before ? ", relu before" : "") +
+           (relu_after ? ", relu after" : "") + (affine ? ", affine" : "") +
+           (dropout > 0 ? ", dropout " + std::to_string(dropout) : "");
+  }
+};
+
+std::vector<Configuration> every_configuration() {
+  std::vector<Configuration> all;
+  for (const bool training : {false, true})
+    for (const bool relu_before : {false, true})
+      for (const bool relu_after : {false, true})
+        for (const bool affine : {false, true})
+          for (const double dropout : {0.0, 0.4})
+            all.push_back({training, relu_before, relu_after, affine, dropout});
+  return all;
+}
+
+BatchNormProblem with(BatchNormProblem p, const Configuration& configuration) {
+  p.relu_before = configuration.relu_before;
+  p.relu_after = configuration.relu_after;
+  return p;
+}
+
+/// Input, gamma, beta; then the running statistics, which take part in no gradient.
+struct Inputs {
+  std::vector<Tensor> differentiable;
+  Tensor running_mean, running_var;
+};
+
+Inputs inputs_of(const BatchNormProblem& p, bool affine, DType dtype, Device device, std::uint32_t seed = 1) {
+  Tensor x = random({p.n, p.channels, p.plane}, DType::float64, seed);
+  for (double& value : x.span<double>()) value += value < 0 ? -0.05 : 0.05;
+  const Tensor ones = Tensor::ones({p.channels}, {.dtype = DType::float64});
+  const auto per_channel = [&](std::uint32_t which) {
+    return random({p.channels}, DType::float64, seed + which);
+  };
+  const auto move = [&](const Tensor& t) { return t.to(dtype).to(device); };
+  return {{move(x), affine ? move(per_channel(1000) * 0.5 + ones) : Tensor(),
+           affine ? move(per_channel(2000)) : Tensor()},
+          move(per_channel(3000) * 0.5),
+          move(per_channel(4000) * 0.5 + ones)};
+}
+
+/// Every call draws the same mask and leaves the given running statistics as they are.
+Function function_of(const BatchNormProblem& p, const Configuration& configuration, const Inputs& inputs) {
+  return [=](const std::vector<Tensor>& t) {
+    Generator generator(7);
+    const auto statistic = [&](const Tensor& s) { return s.to(t[0].dtype()).clone(); };
+    return batch_norm(t[0], t[1], t[2], statistic(inputs.running_mean), statistic(inputs.running_var),
+                      {.training = configuration.training,
+                       .epsilon = p.epsilon,
+                       .relu_before = configuration.relu_before,
+                       .relu_after = configuration.relu_after,
+                       .dropout = configuration.dropout,
+                       .generator = &generator});
+  };
+}
+
+std::vector<double> doubles_or_none(const Tensor& t) {
+  return t.defined() ? to_doubles(t) : std::vector<double>();
+}
+
+std::vector<reference::ChannelMoments> moments_of(const BatchNormProblem& p,
+                                                  const Configuration& configuration, const Inputs& inputs) {
+  if (configuration.training)
+    return reference::batch_moments(with(p, configuration), to_doubles(inputs.differentiable[0]));
+  std::vector<reference::ChannelMoments> moments;
+  const std::vector<double> mean = to_doubles(inputs.running_mean), var = to_doubles(inputs.running_var);
+  for (std::size_t c = 0; c < mean.size(); ++c) moments.push_back({mean[c], var[c], var[c]});
+  return moments;
+}
+
+/// What is normalised, before relu_after and dropout.
+reference::Values normalized(const BatchNormProblem& p, const Configuration& configuration,
+                             const Inputs& inputs) {
+  const std::vector<Tensor>& t = inputs.differentiable;
+  return reference::batch_norm(with(p, configuration), moments_of(p, configuration, inputs), to_doubles(t[0]),
+                               doubles_or_none(t[1]), doubles_or_none(t[2]));
+}
+
+/// relu_after and dropout, by the separate operations' rules.
+reference::Values finished(reference::Values y, const Configuration& configuration) {
+  Generator generator(7);
+  const Tensor kept = configuration.dropout > 0
+                          ? dropout(Tensor::ones(y.shape), configuration.dropout, generator)
+                          : Tensor::ones(y.shape);
+  for (std::size_t i = 0; i < y.sum.size(); ++i) {
+    const double factor = kept.data<float>()[i] == 0 ? 0 : 1 / (1 - configuration.dropout);
+    if (configuration.relu_after) y.sum[i] = std::max(y.sum[i], 0.0);
+    y.sum[i] *= factor;
+    y.terms[i] *= factor;
+  }
+  return y;
+}
+
+void check_values(const BatchNormProblem& p, const Configuration& configuration, DType dtype, Device device) {
+  INFO(configuration.describe() << ", " << name_of(dtype));
+  const Inputs inputs = inputs_of(p, configuration.affine, dtype, device);
+  const Tensor actual = function_of(p, configuration, inputs)(inputs.differentiable);
+  const reference::Values expected = finished(normalized(p, configuration, inputs), configuration);
+  CHECK(difference(actual, expected, dtype == DType::float32 ? 3e-6 : 1e-12) == "");
+}
+
+TEST_CASE("batch_norm agrees with its formula", "[batch_norm]") {
+  const auto check = [](Device device, const BatchNormProblem& p) {
+    for (const Configuration& configuration : every_configuration())
+      for (const DType dtype : {DType::float32, DType::float64})
+        check_values(p, configuration, dtype, device);
+  };
+  SECTION("small problems") { for_each_case(cases::batch_norm, check); }
+  SECTION("the layers of s7_final") { for_each_case(cases::batch_norm_s7_final, check); }
+  SECTION("large problems") { for_each_case(cases::batch_norm_large, check); }
+}
+
+/// Inputs at which the function is smooth: no value that relu_after would switch within a finite difference,
+/// no channel without variance, whose slope would be enormous.
+Inputs smooth_inputs(const BatchNormProblem& p, const Configuration& configuration, Device device) {
+  for (std::uint32_t seed = 1;; ++seed) {
+    REQUIRE(seed < 1000);
+    const Inputs inputs = inputs_of(p, configuration.affine, DType::float64, device, seed);
+    const reference::Values y = normalized(p, configuration, inputs);
+    const bool clear = std::ranges::all_of(y.sum, [](double value) { return std::abs(value) > 2e-4; });
+    const bool varied = std::ranges::all_of(moments_of(p, configuration, inputs),
+                                            [](const auto& m) { return m.biased_variance > 0.02; });
+    if ((clear || !configuration.relu_after) && varied) return inputs;
+  }
+}
+
+TEST_CASE("batch_norm passes the gradient check", "[batch_norm][gradcheck]") {
+  const auto for_each_configuration = [](const auto& table, const auto& check) {
+    for_each_case(table, [&](Device device, const BatchNormProblem& p) {
+      for (const Configuration& configuration : every_configuration()) {
+        INFO(configuration.describe());
+        const Inputs inputs = smooth_inputs(p, configuration, device);
+        check(function_of(p, configuration, inputs), inputs.differentiable);
+      }
+    });
+  };
+  SECTION("small problems") { for_each_configuration(cases::batch_norm, check_gradients); }
+  SECTION("the layers of s7_final, at one image") {
+    std::vector<BatchNormProblem> layers(std::begin(cases::batch_norm_s7_final),
+                                         std::end(cases::batch_norm_s7_final));
+    // Among more values than these, some would be within a finite difference of the kink.
+    std::erase_if(layers, [](const BatchNormProblem& p) { return p.channels * p.plane > 2000; });
+    for (BatchNormProblem& p : layers) p.n = 1;
+    for_each_configuration(layers, check_gradients_along_directions);
+  }
+}
+
+TEST_CASE("batch_norm's gradients in float32 agree with those in float64", "[batch_norm]") {
+  const auto check = [](Device device, const BatchNormProblem& p) {
+    for (const Configuration& configuration : every_configuration()) {
+      INFO(configuration.describe());
+      const Inputs inputs = smooth_inputs(p, configuration, device);
+      check_float32_gradients(function_of(p, configuration, inputs), inputs.differentiable, 3e-5);
+    }
+  };
+  for_each_case(cases::batch_norm, check);
+}
+
+TEST_CASE("batch_norm gives each gradient alone as it gives all", "[batch_norm]") {
+  for_each_case(cases::batch_norm, [](Device device, const BatchNormProblem& p) {
+    for (const Configuration& configuration : every_configuration()) {
+      INFO(configuration.describe());
+      const Inputs inputs = inputs_of(p, configuration.affine, DType::float32, device);
+      check_gradient_subsets(function_of(p, configuration, inputs), inputs.differentiable);
+    }
+  });
+}
+
+TEST_CASE("Fused batch_norm is the separate operations", "[batch_norm]") {
+  const auto check = [](Device device, const BatchNormProblem& p) {
+    for (const Configuration& configuration : every_configuration()) {
+      INFO(configuration.describe());
+      const Inputs inputs = smooth_inputs(p, configuration, device);
+      const Configuration plain{configuration.training, false, false, configuration.affine, 0};
+      const Function separate = [&](const std::vector<Tensor>& t) {
+        std::vector<Tensor> moved = t;
+        if (configuration.relu_before) moved[0] = relu(t[0]);
+        Tensor y = function_of(p, plain, inputs)(moved);
+        if (configuration.relu_after) y = relu(y);
+        Generator generator(7);
+        return dropout(y, configuration.dropout, generator);
+      };
+      const Run fused = run(function_of(p, configuration, inputs), requiring(inputs.differentiable));
+      const Run apart = run(separate, requiring(inputs.differentiable));
+      CHECK(difference(fused.output, apart.output, 1e-13) == "");
+      for (std::size_t i = 0; i < 3; ++i)
+        CHECK(difference(fused.gradients[i], apart.gradients[i], 1e-12) == "");
+    }
+  };
+  for_each_case(cases::batch_norm, check);
+}
+
+TEST_CASE("batch_norm takes one draw for its dropout, and none without", "[batch_norm][dropout]") {
+  const Tensor x = random({3, 2, 5}, DType::float32);
+  Generator generator(3);
+  batch_norm(x, {}, {}, {}, {}, {.training = true, .generator = &generator});
+  CHECK(generator.draws() == 0);
+  batch_norm(x, {}, {}, {}, {}, {.training = true, .dropout = 0.5, .generator = &generator});
+  CHECK(generator.draws() == 1);
+  manual_seed(5);
+  batch_norm(x, {}, {}, {}, {}, {.training = true, .dropout = 0.5});
+  CHECK(default_generator().draws() == 1);
+}
+
+TEST_CASE("batch_norm moves the running statistics in training, and only there", "[batch_norm]") {
+  for_each_case(cases::batch_norm, [](Device device, const BatchNormProblem& p) {
+    for (const DType dtype : {DType::float32, DType::float64})
+      for (const bool relu_before : {false, true})
+        for (const double momentum : {0.0, 0.1, 1.0}) {
+          INFO(name_of(dtype) << ", momentum " << momentum << (relu_before ? ", relu before" : ""));
+          const Inputs inputs = inputs_of(p, true, dtype, device);
+          const std::vector<Tensor>& t = inputs.differentiable;
+          Tensor mean = inputs.running_mean.clone(), var = inputs.running_var.clone();
+          batch_norm(t[0], t[1], t[2], mean, var,
+                     {.training = true, .momentum = momentum, .relu_before = relu_before});
+          const auto moments =
+              reference::batch_moments(with(p, {true, relu_before, false, true, 0}), to_doubles(t[0]));
+          reference::Values expected_mean({p.channels}), expected_var({p.channels});
+          for (std::int64_t c = 0; c < p.channels; ++c) {
+            const std::size_t i = static_cast<std::size_t>(c);
+            expected_mean.add(c, (1 - momentum) * to_doubles(inputs.running_mean)[i]);
+            expected_mean.add(c, momentum * moments[i].mean);
+            expected_mean.terms[i] += momentum;  // the batch's mean is itself a sum of terms of up to 1
+            expected_var.add(c, (1 - momentum) * to_doubles(inputs.running_var)[i]);
+            expected_var.add(c, momentum * moments[i].unbiased_variance);
+          }
+          const double tolerance = dtype == DType::float32 ? 1e-6 : 1e-12;
+          CHECK(difference(mean, expected_mean, tolerance) == "");
+          CHECK(difference(var, expected_var, tolerance) == "");
+
+          batch_norm(t[0], t[1], t[2], inputs.running_mean, inputs.running_var, {.momentum = 1.0});
+          CHECK(same_bits(inputs.running_mean, inputs_of(p, true, dtype, device).running_mean));
+          CHECK(same_bits(inputs.running_var, inputs_of(p, true, dtype, device).running_var));
+        }
+  });
+}
+
+TEST_CASE("batch_norm's backward uses the statistics of its forward", "[batch_norm]") {
+  const bool training = GENERATE(false, true);
+  const BatchNormProblem p{.n = 3, .channels = 2, .plane = 5};
+  const Inputs inputs = inputs_of(p, true, DType::float64, Device::cpu());
+  const auto gradient = [&](bool disturb) {
+    Tensor x = inputs.differentiable[0].clone().set_requires_grad();
+    Tensor mean = inputs.running_mean.clone(), var = inputs.running_var.clone();
+    const Tensor y =
+        batch_norm(x, inputs.differentiable[1], inputs.differentiable[2], mean, var, {.training = training});
+    if (disturb) mean.copy_from(mean * 3), var.copy_from(var * 5);
+    y.backward(random(y.shape(), DType::float64, 99));
+    return x.grad();
+  };
+  CHECK(same_bits(gradient(true), gradient(false)));
+}
+
+TEST_CASE("batch_norm stays accurate where the mean is far from 0", "[batch_norm]") {
+  const DType dtype = GENERATE(DType::float32, DType::float64);
+  const double offset = 1000, tolerance = dtype == DType::float32 ? 3e-4 : 1e-12;
+  const Tensor noise = random({4, 3, 100}, DType::float64, 1);
+  const Tensor x = (noise + Tensor::full({}, offset, {.dtype = DType::float64})).to(dtype);
+  const BatchNormProblem p{.n = 4, .channels = 3, .plane = 100};
+  const Tensor y = batch_norm(x, {}, {}, {}, {}, {.training = true});
+  reference::Values expected =
+      reference::batch_norm(p, reference::batch_moments(p, to_doubles(x)), to_doubles(x), {}, {});
+  for (double& terms : expected.terms) terms = dtype == DType::float32 ? 1 : terms;
+  CHECK(difference(y, expected, tolerance) == "");
+}
+
+TEST_CASE("batch_norm of a constant gives beta, however many values there are", "[batch_norm]") {
+  const std::int64_t plane = GENERATE(7, 784, 1 << 20);
+  const Tensor y = batch_norm(Tensor::full({1, 1, plane}, 0.1), {}, {}, {}, {}, {.training = true});
+  double largest = 0;
+  for (const float value : y.span<float>()) largest = std::max(largest, std::abs(double(value)));
+  // An error of 1e-6 in the mean, relative to it, over sqrt(epsilon); and the rounding of x * scale + shift.
+  CHECK(largest < 0.1 * 1e-6 / std::sqrt(1e-5) + 2e-6);
+}
+
+TEST_CASE("batch_norm hands NaN on", "[batch_norm]") {
+  const bool relu = GENERATE(false, true);
+  Tensor x = random({2, 2, 33}, DType::float32);
+  x.data<float>()[40] = std::numeric_limits<float>::quiet_NaN();
+  const Tensor stat = Tensor::ones({2});
+  const Tensor y = batch_norm(x, {}, {}, stat, stat, {.relu_before = relu, .relu_after = relu});
+  for (std::int64_t i = 0; i < y.numel(); ++i) CHECK(std::isnan(y.data<float>()[i]) == (i == 40));
+  const Tensor z = batch_norm(x, {}, {}, {}, {}, {.training = true, .relu_before = relu, .relu_after = relu});
+  for (std::int64_t i = 0; i < z.numel(); ++i) CHECK(std::isnan(z.data<float>()[i]) == (i / 33 % 2 == 1));
+}
+
+TEST_CASE("batch_norm says what does not fit", "[batch_norm][errors]") {
+  const Tensor x = random({4, 3, 2, 2}, DType::float32), c = Tensor::ones({3}), d = Tensor::ones({4});
+  check_error([&] { batch_norm({}, c, c, c, c); }, {"batch_norm", "input", "undefined"});
+  check_error(
+      [&] {
+        batch_norm(Tensor::zeros({4, 3}, {.dtype = DType::int64}), c, c, c, c);
+      },
+      {"batch_norm", "input", "int64"});
+  check_error([&] { batch_norm(Tensor::zeros({4}), c, c, c, c); },
+              {"batch_norm", "[4]", "[n, channels, ...]"});
+  check_error([&] { batch_norm(x, c, {}, c, c); }, {"batch_norm", "gamma and beta", "together"});
+  check_error([&] { batch_norm(x, {}, c, c, c); }, {"batch_norm", "gamma and beta", "together"});
+  check_error([&] { batch_norm(x, d, c, c, c); }, {"batch_norm", "gamma", "[4]", "[3]"});
+  check_error([&] { batch_norm(x, c, d, c, c); }, {"batch_norm", "beta", "[4]", "[3]"});
+  check_error([&] { batch_norm(x, c, c, d, c); }, {"batch_norm", "running_mean", "[4]", "[3]"});
+  check_error([&] { batch_norm(x, c, c, c, d); }, {"batch_norm", "running_var", "[4]", "[3]"});
+  check_error([&] { batch_norm(x, c.to(DType::float64), c, c, c); }, {"batch_norm", "gamma", "float64"});
+  check_error([&] { batch_norm(x, c, c, c, c.to(DType::float64)); },
+              {"batch_norm", "running_var", "float64"});
+  check_error([&] { batch_norm(x, c, c, c, {}); },
+              {"batch_norm", "running_mean and running_var", "together"});
+  check_error([&] { batch_norm(x, c, c, {}, {}); }, {"batch_norm", "inference", "running_mean"});
+  check_error(
+      [&] {
+        batch_norm(Tensor::zeros({1, 3, 1, 1}), c, c, c, c, {.training = true});
+      },
+      {"batch_norm", "[1, 3, 1, 1]", "more than one value per channel"});
+  check_error(
+      [&] {
+        batch_norm(Tensor::zeros({0, 3, 2, 2}), c, c, c, c, {.training = true});
+      },
+      {"batch_norm", "[0, 3, 2, 2]", "more than one value"});
+  for (const double p : {-0.1, 1.5, std::nan("")})
+    check_error([&] { batch_norm(x, c, c, c, c, {.training = true, .dropout = p}); },
+                {"batch_norm", "dropout = ", "probability"});
+}
+
+TEST_CASE("batch_norm that throws takes no draw and moves no statistics", "[batch_norm][errors]") {
+  Generator generator(1);
+  Tensor mean = Tensor::zeros({3});
+  check_error(
+      [&] {
+        batch_norm(Tensor::ones({4, 3, 2}), Tensor::ones({3}), Tensor::ones({3}), mean, Tensor::ones({2}),
+                   {.training = true, .dropout = 0.5, .generator = &generator});
+      },
+      {"running_var"});
+  CHECK(generator.draws() == 0);
+  CHECK(mean.to_vector<float>() == std::vector<float>(3, 0));
+}
+
+}  // namespace
+}  // namespace kg

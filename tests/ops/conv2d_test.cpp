@@ -1,0 +1,138 @@
+#include "cases/conv2d.h"
+
+#include "reference/conv2d.h"
+#include "support.h"
+
+namespace kg {
+namespace {
+
+using namespace testing;
+using kernels::Conv2dProblem;
+
+constexpr double single_tolerance = 2e-6, double_tolerance = 1e-12;
+
+Conv2dOptions options_of(const Conv2dProblem& p) {
+  return {.stride = {p.stride_h, p.stride_w},
+          .padding = {p.padding_h, p.padding_w},
+          .dilation = {p.dilation_h, p.dilation_w},
+          .groups = p.groups};
+}
+
+Function function_of(const Conv2dProblem& p) {
+  return [p](const std::vector<Tensor>& t) { return conv2d(t[0], t[1], t[2], options_of(p)); };
+}
+
+/// Input, weight and bias.
+std::vector<Tensor> inputs_of(const Conv2dProblem& p, DType dtype, Device device, bool with_bias = true) {
+  return {random({p.n, p.c_in, p.h, p.w}, dtype, 1, device),
+          random({p.c_out, p.c_in / p.groups, p.k_h, p.k_w}, dtype, 2, device),
+          with_bias ? random({p.c_out}, dtype, 3, device) : Tensor()};
+}
+
+void check_values_and_gradients(const Conv2dProblem& p, DType dtype, Device device, bool with_bias) {
+  const double tolerance = dtype == DType::float32 ? single_tolerance : double_tolerance;
+  const std::vector<Tensor> inputs = inputs_of(p, dtype, device, with_bias);
+  const std::vector<double> x = to_doubles(inputs[0]), w = to_doubles(inputs[1]),
+                            b = with_bias ? to_doubles(inputs[2]) : std::vector<double>();
+  const Run actual = run(function_of(p), requiring(inputs));
+  INFO(name_of(dtype) << (with_bias ? ", bias" : ", no bias"));
+  CHECK(difference(actual.output, reference::conv2d(p, x, w, b), tolerance) == "");
+
+  const std::vector<double> gradient = to_doubles(random(actual.output.shape(), dtype, 99));
+  const reference::Conv2dGradients expected = reference::conv2d_backward(p, x, w, gradient);
+  CHECK(difference(actual.gradients[0], expected.input, tolerance) == "");
+  CHECK(difference(actual.gradients[1], expected.weight, tolerance) == "");
+  if (with_bias) CHECK(difference(actual.gradients[2], expected.bias, tolerance) == "");
+}
+
+TEST_CASE("conv2d and its gradients agree with their formulas", "[conv2d]") {
+  const auto check = [](Device device, const Conv2dProblem& p) {
+    for (const DType dtype : {DType::float32, DType::float64})
+      for (const bool with_bias : {false, true}) check_values_and_gradients(p, dtype, device, with_bias);
+  };
+  SECTION("small problems") { for_each_case(cases::conv2d, check); }
+  SECTION("the layers of s7_final") { for_each_case(cases::conv2d_s7_final, check); }
+  SECTION("large problems") {
+    for_each_case(cases::conv2d_large, [](Device device, const Conv2dProblem& p) {
+      check_values_and_gradients(p, DType::float32, device, true);
+    });
+  }
+}
+
+TEST_CASE("conv2d passes the gradient check", "[conv2d][gradcheck]") {
+  SECTION("small problems") {
+    for_each_case(cases::conv2d, [](Device device, const Conv2dProblem& p) {
+      check_gradients(function_of(p), inputs_of(p, DType::float64, device));
+    });
+  }
+  SECTION("the layers of s7_final") {
+    for_each_case(cases::conv2d_s7_final, [](Device device, const Conv2dProblem& p) {
+      check_gradients_along_directions(function_of(p), inputs_of(p, DType::float64, device));
+    });
+  }
+}
+
+TEST_CASE("conv2d gives each gradient alone as it gives all", "[conv2d]") {
+  for_each_case(cases::conv2d, [](Device device, const Conv2dProblem& p) {
+    check_gradient_subsets(function_of(p), inputs_of(p, DType::float32, device));
+  });
+}
+
+TEST_CASE("conv2d of an empty batch is empty, with gradients of zero", "[conv2d]") {
+  for (const Device device : devices()) {
+    const Conv2dProblem p{.n = 0, .c_in = 2, .h = 5, .w = 5, .c_out = 3, .k_h = 3, .k_w = 3};
+    const Run actual = run(function_of(p), requiring(inputs_of(p, DType::float32, device)));
+    CHECK(actual.output.shape() == Shape{0, 3, 3, 3});
+    CHECK(actual.gradients[0].shape() == Shape{0, 2, 5, 5});
+    CHECK(to_doubles(actual.gradients[1]) == std::vector<double>(54, 0));
+    CHECK(to_doubles(actual.gradients[2]) == std::vector<double>(3, 0));
+  }
+}
+
+TEST_CASE("conv2d keeps NaN and infinity to the outputs whose window holds them", "[conv2d]") {
+  Tensor x = random({1, 1, 9, 40}, DType::float32, 1);
+  const float bad = GENERATE(std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity());
+  x.data<float>()[4 * 40 + 20] = bad;
+  const Tensor y = conv2d(x, Tensor::ones({1, 1, 3, 3}), {}, {.padding = 1});
+  for (std::int64_t row = 0; row < 9; ++row)
+    for (std::int64_t column = 0; column < 40; ++column) {
+      const bool reached = std::abs(row - 4) <= 1 && std::abs(column - 20) <= 1;
+      CHECK(std::isfinite(y.data<float>()[row * 40 + column]) == !reached);
+    }
+}
+
+TEST_CASE("conv2d says what does not fit", "[conv2d][errors]") {
+  const Tensor x = random({1, 4, 5, 6}, DType::float32), w = random({6, 4, 3, 3}, DType::float32);
+  check_error([&] { conv2d({}, w); }, {"conv2d", "input", "undefined"});
+  check_error([&] { conv2d(x, Tensor()); }, {"conv2d", "weight", "undefined"});
+  check_error(
+      [&] {
+        conv2d(Tensor::zeros({1, 4, 5, 6}, {.dtype = DType::uint8}), w);
+      },
+      {"conv2d", "input", "uint8", "float32 or float64"});
+  check_error([&] { conv2d(x, w.to(DType::float64)); }, {"conv2d", "weight", "float64", "expected float32"});
+  check_error([&] { conv2d(x.reshape({4, 5, 6}), w); }, {"conv2d", "input", "[4, 5, 6]", "[n, c_in, h, w]"});
+  check_error([&] { conv2d(x, w.reshape({6, 4, 9})); }, {"conv2d", "weight", "[6, 4, 9]", "4 dimensions"});
+  check_error(
+      [&] {
+        conv2d(x, random({6, 3, 3, 3}, DType::float32));
+      },
+      {"conv2d", "[1, 4, 5, 6]", "4 channels", "[6, 3, 3, 3]", "expects 3"});
+  check_error([&] { conv2d(x, w, {.groups = 3}); }, {"conv2d", "groups = 3", "4 input"});
+  check_error([&] { conv2d(x, w, {.groups = 0}); }, {"conv2d", "groups = 0"});
+  check_error([&] { conv2d(x, w, {.groups = -2}); }, {"conv2d", "groups = -2"});
+  check_error([&] { conv2d(x, w, {.groups = 2}); }, {"conv2d", "4 channels", "groups = 2", "expects 8"});
+  check_error([&] { conv2d(x, random({6, 4, 6, 1}, DType::float32)); }, {"conv2d", "[6, 4, 6, 1]", "fit"});
+  check_error([&] { conv2d(x, random({6, 4, 1, 7}, DType::float32)); }, {"conv2d", "[6, 4, 1, 7]", "fit"});
+  check_error([&] { conv2d(x, w, {.dilation = 3}); }, {"conv2d", "fit"});
+  check_error([&] { conv2d(x, random({6, 4, 0, 3}, DType::float32)); }, {"conv2d", "[6, 4, 0, 3]"});
+  check_error([&] { conv2d(x, w, {.stride = {0, 1}}); }, {"conv2d", "stride"});
+  check_error([&] { conv2d(x, w, {.stride = {1, -1}}); }, {"conv2d", "stride"});
+  check_error([&] { conv2d(x, w, {.padding = {-1, 0}}); }, {"conv2d", "padding"});
+  check_error([&] { conv2d(x, w, {.dilation = {1, 0}}); }, {"conv2d", "dilation"});
+  check_error([&] { conv2d(x, w, random({5}, DType::float32)); }, {"conv2d", "bias", "[5]", "[6]"});
+  check_error([&] { conv2d(x, w, random({6}, DType::float64)); }, {"conv2d", "bias", "float64"});
+}
+
+}  // namespace
+}  // namespace kg

@@ -1,0 +1,61 @@
+#include "cases/relu.h"
+
+#include "support.h"
+
+namespace kg {
+namespace {
+
+using namespace testing;
+using cases::Count;
+
+Function function() {
+  return [](const std::vector<Tensor>& t) { return relu(t[0]); };
+}
+
+TEST_CASE("relu and its gradient agree with their formulas", "[relu]") {
+  for_each_case(cases::relu, [](Device device, const Count& p) {
+    for (const DType dtype : {DType::float32, DType::float64}) {
+      const Tensor x = distinct({p.count}, dtype, 1, device);
+      const Run actual = run(function(), requiring({x}));
+      reference::Values output({p.count}), gradient({p.count});
+      const std::vector<double> values = to_doubles(x), incoming = to_doubles(random({p.count}, dtype, 99));
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        output.sum[i] = std::max(values[i], 0.0);
+        gradient.sum[i] = values[i] > 0 ? incoming[i] : 0;
+      }
+      CHECK(difference(actual.output, output, 0) == "");
+      CHECK(difference(actual.gradients[0], gradient, 0) == "");
+    }
+  });
+}
+
+TEST_CASE("relu passes the gradient check", "[relu][gradcheck]") {
+  for_each_case(cases::relu, [](Device device, const Count& p) {
+    const Tensor x = distinct({p.count}, DType::float64, 1, device);
+    p.count <= 1000 ? check_gradients(function(), {x}) : check_gradients_along_directions(function(), {x});
+  });
+}
+
+TEST_CASE("relu has gradient 0 at 0, of either sign", "[relu]") {
+  Tensor x = Tensor::from(std::vector<float>{0.0f, -0.0f}, {2}).set_requires_grad();
+  sum(relu(x)).backward();
+  CHECK(x.grad().to_vector<float>() == std::vector<float>{0, 0});
+}
+
+TEST_CASE("relu hands NaN on, from every place", "[relu]") {
+  for (std::int64_t bad = 0; bad < 67; ++bad) {
+    Tensor x = random({67}, DType::float32);
+    x.data<float>()[bad] = std::numeric_limits<float>::quiet_NaN();
+    const Tensor y = relu(x);
+    for (std::int64_t i = 0; i < 67; ++i) CHECK(std::isnan(y.data<float>()[i]) == (i == bad));
+  }
+}
+
+TEST_CASE("relu says what does not fit", "[relu][errors]") {
+  check_error([] { relu({}); }, {"relu", "undefined"});
+  check_error([] { relu(Tensor::zeros({3}, {.dtype = DType::uint8})); },
+              {"relu", "uint8", "float32 or float64"});
+}
+
+}  // namespace
+}  // namespace kg
