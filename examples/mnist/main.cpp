@@ -26,6 +26,7 @@ struct Arguments {
   std::string model = "s7_final", device = "auto", dataset = "mnist";
   std::string data, out;
   std::optional<int> epochs, batch_size, threads;
+  std::optional<double> learning_rate;
   std::uint64_t seed = 1;
   bool quiet = false;
   std::string checkpoint;
@@ -70,6 +71,7 @@ int run_train(const Arguments& arguments) {
   const mnist::TrainResult result = mnist::train(recipe, data,
                                                  {.epochs = arguments.epochs,
                                                   .batch_size = arguments.batch_size,
+                                                  .learning_rate = arguments.learning_rate,
                                                   .seed = arguments.seed,
                                                   .device = device,
                                                   .dataset = dataset_name(arguments),
@@ -184,6 +186,10 @@ int main(int argc, char** argv) try {
   train.add_option("--batch-size", arguments.batch_size, "default: the recipe's")
       ->check(CLI::Range(2, 60'000))
       ->type_name("N");
+  train
+      .add_option("--lr", arguments.learning_rate, "learning rate of the first epoch (default: the recipe's)")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("RATE");
   train.add_option("--seed", arguments.seed, "the same seed gives the same checkpoint, byte for byte")
       ->type_name("S")
       ->capture_default_str();

@@ -30,11 +30,10 @@ struct Totals {
   std::int64_t correct = 0, images = 0;
 };
 
-void require_finite(double loss, int epoch, int batch) {
+void require_finite(double loss, const std::string& which) {
   if (!std::isfinite(loss))
     throw kg::Error(
-        fmt::format("the loss of epoch {}, batch {} is {}: training has diverged; try a lower learning rate",
-                    epoch, batch, loss));
+        fmt::format("the {} is {}: training has diverged; try a lower learning rate", which, loss));
 }
 
 /// One pass over the training data; less if `stop` is set.
@@ -52,7 +51,7 @@ Totals train_epoch(kg::nn::Module& network, Sgd& sgd, Loader& loader, int epoch,
     const kg::Tensor output = network(images);
     const kg::Tensor loss = kg::nll_loss(output, labels);
     const double value = loss.item();
-    require_finite(value, epoch, index);
+    require_finite(value, fmt::format("loss of epoch {}, batch {}", epoch, index));
     loss.backward();
     sgd.step();
     totals.loss += value * static_cast<double>(labels.numel());
@@ -105,7 +104,9 @@ TrainResult train(const Recipe& recipe, const Dataset& data, const TrainOptions&
   kg::manual_seed(options.seed);
   kg::nn::Sequential network = recipe.network();
   network.to(options.device);
-  Sgd sgd(network.parameters(), recipe.sgd);
+  SgdOptions sgd_options = recipe.sgd;
+  sgd_options.learning_rate = options.learning_rate.value_or(recipe.sgd.learning_rate);
+  Sgd sgd(network.parameters(), sgd_options);
   StepLr schedule(sgd, recipe.schedule);
   Loader loader(data.train, {.batch_size = options.batch_size.value_or(recipe.batch_size),
                              .seed = options.seed,
@@ -121,6 +122,7 @@ TrainResult train(const Recipe& recipe, const Dataset& data, const TrainOptions&
     const double seconds = monotonic_seconds() - start;
     if (stop) break;
     evaluation = evaluate(network, data.test, options.device);
+    require_finite(evaluation.loss, fmt::format("test loss after epoch {}", epoch));
     if (!options.quiet) fmt::print("{}", test_line(evaluation.loss, evaluation.correct, data.test.count));
     std::fflush(stdout);
     result.epochs.push_back({.epoch = epoch,

@@ -16,8 +16,9 @@
 namespace mnist {
 
 struct TrainOptions {
-  std::optional<int> epochs = {};      ///< default: the recipe's
-  std::optional<int> batch_size = {};  ///< default: the recipe's
+  std::optional<int> epochs = {};            ///< default: the recipe's
+  std::optional<int> batch_size = {};        ///< default: the recipe's
+  std::optional<double> learning_rate = {};  ///< of the first epoch; default: the recipe's
   std::uint64_t seed = 1;
   kg::Device device = {};
   DatasetName dataset = DatasetName::mnist;

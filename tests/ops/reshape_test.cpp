@@ -54,12 +54,12 @@ TEST_CASE("reshape and flatten say what does not fit", "[reshape][errors]") {
   check_error([&] { reshape(x, {4, -1}); }, {"reshape", "6 elements", "[2, 3]"});
   check_error([&] { reshape(x, {-1, -1}); }, {"reshape", "more than one -1"});
   check_error([&] { reshape(x, {0, -1}); }, {"reshape", "6 elements"});
-  check_error([&] { reshape(x, {-2, -3}); }, {"[-2, -3]", "[-2, -3]", "does not hold the 6 elements"});
+  check_error([&] { reshape(x, {-2, -3}); }, {"[-2, -3]", "does not hold the 6 elements"});
   check_error(
       [&] {
         reshape(x, {std::int64_t{1} << 40, std::int64_t{1} << 40});
       },
-      {"more elements than memory"});
+      {"reshape", "does not hold the 6 elements"});
   check_error([&] { reshape(x, {std::int64_t{1} << 40, std::int64_t{1} << 40, -1}); }, {"reshape"});
   check_error([&] { flatten(x, 2); }, {"flatten", "start_dim = 2", "[2, 3]"});
   check_error([&] { flatten(x, -3); }, {"flatten", "start_dim = -3"});

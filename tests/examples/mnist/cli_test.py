@@ -1,0 +1,509 @@
+"""Runs the program mnist as a user does, on a small data set of digits drawn here.
+
+Usage: cli_test.py MNIST [ARGUMENT OF UNITTEST...]
+Exit status: 0 if all tests pass.
+"""
+
+import csv
+import gzip
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import zlib
+from pathlib import Path
+
+MNIST = os.path.abspath(sys.argv[1])
+HEADER = "epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy,seconds"
+FILES = ["confusion.png", "curves.png", "metrics.csv", "misclassified.png", "model.safetensors"]
+COMMANDS = ["train", "eval", "predict", "list", "summary"]
+TRAIN_IMAGES, TEST_IMAGES = 200, 50
+# A hanging program fails its test instead of holding up the others; sanitizers and busy machines are slow.
+TIMEOUT = 120
+
+# Left, top, width and height of a pocket calculator's seven segments, and which of them a digit lights.
+SEGMENTS = [(0, 0, 10, 3), (7, 0, 3, 10), (7, 8, 3, 10), (0, 15, 10, 3), (0, 8, 3, 10), (0, 0, 3, 10), (0, 8, 10, 3)]
+LIT = [0x3F, 0x06, 0x5B, 0x4F, 0x66, 0x6D, 0x7D, 0x07, 0x7F, 0x6F]
+
+
+def draw_digit(digit, draws):
+    """28x28 pixels with the digit in white at a random place on black."""
+    pixels = bytearray(28 * 28)
+    left, top, ink = draws.randint(7, 11), draws.randint(3, 7), draws.randint(150, 255)
+    for i, (x, y, width, height) in enumerate(SEGMENTS):
+        if LIT[digit] >> i & 1:
+            for row in range(top + y, top + y + height):
+                start = row * 28 + left + x
+                pixels[start:start + width] = bytes([ink]) * width
+    return bytes(pixels)
+
+
+def idx(sizes, data):
+    return struct.pack(f">I{len(sizes)}I", 0x800 + len(sizes), *sizes) + data
+
+
+def png(pixels, width, height):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + pixels[y * width:(y + 1) * width] for y in range(height))
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def write_data(directory, repeat_train=1):
+    """MNIST's four files: two plain, two gzipped. Returns the test images."""
+    directory.mkdir()
+    draws = random.Random(1)
+    train = [draw_digit(i % 10, draws) for i in range(TRAIN_IMAGES)] * repeat_train
+    test = [draw_digit(i % 10, draws) for i in range(TEST_IMAGES)]
+    labels = bytes(i % 10 for i in range(len(train)))
+    (directory / "train-images-idx3-ubyte").write_bytes(idx([len(train), 28, 28], b"".join(train)))
+    (directory / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx([len(train)], labels)))
+    (directory / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx([len(test), 28, 28], b"".join(test))))
+    (directory / "t10k-labels-idx1-ubyte").write_bytes(idx([len(test)], labels[:TEST_IMAGES]))
+    return test
+
+
+def write_lsan_suppressions(directory):
+    """fontconfig keeps its caches to the end of the process, which LeakSanitizer takes for leaks."""
+    path = directory / "lsan.txt"
+    path.write_text("leak:libfontconfig\n")
+    given = os.environ.get("LSAN_OPTIONS")
+    return ":".join(filter(None, [given, f"suppressions={path}", "print_suppressions=0"]))
+
+
+def setUpModule():
+    global ROOT, DATA, TEST_SET, ENVIRONMENT, RUN, TRAINING
+    ROOT = Path(tempfile.mkdtemp(prefix="kernelgrad-cli-"))
+    unittest.addModuleCleanup(shutil.rmtree, ROOT)
+    ENVIRONMENT = {**os.environ, "LSAN_OPTIONS": write_lsan_suppressions(ROOT), "TERM": "xterm"}
+    ENVIRONMENT.pop("MNIST_DIR", None)
+    DATA = ROOT / "data set"
+    TEST_SET = write_data(DATA)
+    RUN = ROOT / "run"
+    TRAINING = mnist("train", "--epochs", 6, "--batch-size", 24, "--data", DATA, "--out", RUN, "--device", "cpu")
+
+
+def mnist(*arguments, cwd=None, environment=None, **options):
+    return subprocess.run([MNIST, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, timeout=TIMEOUT, cwd=cwd or ROOT,
+                          env={**ENVIRONMENT, **(environment or {})}, **options)
+
+
+def names_in(directory):
+    return sorted(path.name for path in directory.iterdir())
+
+
+def metrics_of(directory):
+    """The rows of metrics.csv; fails unless the file is whole."""
+    text = (directory / "metrics.csv").read_text()
+    assert text.endswith("\n"), text
+    assert text.splitlines()[0] == HEADER, text
+    rows = list(csv.DictReader(text.splitlines()))
+    assert [int(row["epoch"]) for row in rows] == list(range(1, len(rows) + 1)), text
+    for row in rows:
+        assert None not in row and all(float(value) == float(value) for value in row.values()), text
+    return rows
+
+
+class Test(unittest.TestCase):
+    def setUp(self):
+        self.directory = Path(tempfile.mkdtemp(dir=ROOT))
+
+    def check_clean(self, result):
+        for sign_of_a_crash in ("terminate called", "Sanitizer", "runtime error:", "Segmentation"):
+            self.assertNotIn(sign_of_a_crash, result.stdout + result.stderr)
+
+    def succeed(self, *arguments, **options):
+        result = mnist(*arguments, **options)
+        self.check_clean(result)
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        self.assertEqual(result.stderr, "")
+        return result.stdout
+
+    def fail_with(self, parts, *arguments, code=1, **options):
+        """Runs into an error whose message has every part; the program's own errors give the exit code 1."""
+        result = mnist(*arguments, **options)
+        self.check_clean(result)
+        if code is None:
+            self.assertGreater(result.returncode, 0)
+        else:
+            self.assertEqual(result.returncode, code, result.stdout + result.stderr)
+        for part in parts:
+            self.assertIn(str(part), result.stderr)
+        return result
+
+    def train(self, *arguments, out, **options):
+        return self.succeed("train", "--device", "cpu", "--data", DATA, "--out", out, *arguments, **options)
+
+
+class Help(Test):
+    def test_help(self):
+        for command in [[], *([command] for command in COMMANDS)]:
+            with self.subTest(command=command):
+                self.assertIn("Usage: mnist", self.succeed(*command, "--help"))
+        self.assertEqual([name for name in COMMANDS if name not in self.succeed("--help")], [])
+        train_help = self.succeed("train", "--help")
+        for option in "model epochs batch-size seed device threads out data quiet".split():
+            self.assertIn(f"--{option}", train_help)
+
+    def test_list_names_every_model(self):
+        lines = self.succeed("list").splitlines()
+        self.assertIn("s7_final", [line.split()[0] for line in lines])
+        for line in lines:
+            self.assertIn("Total params:", self.succeed("summary", line.split()[0]))
+
+    def test_summary(self):
+        table = self.succeed("summary", "s7_final")
+        self.assertIn("\n         ConvBlock-5            [-1, 4, 26, 26]               0\n", table)
+        self.assertIn("\nTotal params: 7,676\n", table)
+
+
+class WrongArguments(Test):
+    def test_unknown_words(self):
+        for arguments, parts in [
+            (["train", "--modle", "s7_final"], ["--modle", "--help"]),
+            (["fit"], ["subcommand", "--help"]),
+            ([], ["--help"]),
+            (["train", "--device", "tpu"], ["tpu", "auto", "cpu", "cuda"]),
+            (["eval", "x", "--device", "gpu"], ["gpu", "auto", "cpu", "cuda"]),
+            (["train", "--dataset", "cifar"], ["cifar", "fashion-mnist"]),
+            (["train", "--epochs", "0"], ["--epochs", "0"]),
+            (["train", "--epochs", "few"], ["--epochs", "few"]),
+            (["train", "--batch-size", "1"], ["--batch-size", "1"]),
+            (["train", "--threads", "0"], ["--threads", "0"]),
+            (["train", "--seed", "-1"], ["--seed", "-1"]),
+            (["eval"], ["CHECKPOINT", "--help"]),
+            (["predict", "model.safetensors"], ["FILE.png", "--help"]),
+            (["summary"], ["ID", "--help"]),
+        ]:
+            with self.subTest(arguments=arguments):
+                self.fail_with(parts, *arguments, code=None)
+
+    def test_unknown_model(self):
+        self.fail_with(['"s8_final"', "s7_final"], "train", "--model", "s8_final", "--data", DATA, "--out", "out")
+        self.fail_with(['"s8_final"', "s7_final"], "summary", "s8_final")
+
+    def test_device(self):
+        chosen = self.succeed("eval", RUN / "model.safetensors", "--data", DATA, "--threads", 2).splitlines()[0]
+        self.assertRegex(chosen, r"^device: (cpu|cuda) \(auto: .+\), 2 CPU threads$")
+        if chosen.startswith("device: cuda"):
+            return
+        why = re.search(r"\(auto: (.+)\)", chosen).group(1)
+        for arguments in (["train", "--out", self.directory / "out"], ["eval", RUN / "model.safetensors"]):
+            self.fail_with(["cuda is not available", why], *arguments, "--data", DATA, "--device", "cuda")
+        self.assertEqual(names_in(self.directory), [])
+
+
+class BadData(Test):
+    def train_on(self, data):
+        """Arguments that would leave something in self.directory, which has to stay empty."""
+        return ["train", "--device", "cpu", "--data", data, "--out", self.directory / "out"]
+
+    def spoilt_data(self, name, spoil):
+        data = ROOT / f"{self.id()} {name}"
+        shutil.copytree(DATA, data)
+        (data / name).write_bytes(spoil((data / name).read_bytes()))
+        return data
+
+    def test_missing(self):
+        nowhere = self.directory / "nowhere"
+        self.fail_with([nowhere, "expected", "four IDX files"], *self.train_on(nowhere))
+        empty = ROOT / "empty"
+        empty.mkdir()
+        self.fail_with([empty, "train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"], *self.train_on(empty))
+        # Where the default is, says the message.
+        self.fail_with(["data/mnist"], "train", cwd=self.directory)
+        self.fail_with([nowhere], "train", cwd=self.directory, environment={"MNIST_DIR": str(nowhere)})
+        self.assertEqual(names_in(self.directory), [])
+
+    def test_corrupt(self):
+        half_way = lambda data: data[:len(data) // 2]
+        flip = lambda data: data[:len(data) // 2] + bytes([data[len(data) // 2] ^ 0xFF]) + data[len(data) // 2 + 1:]
+        for name, spoil, part in [
+            ("t10k-images-idx3-ubyte.gz", half_way, "truncated"),
+            ("t10k-images-idx3-ubyte.gz", flip, "corrupt"),
+            ("train-images-idx3-ubyte", half_way, "truncated"),
+            ("train-images-idx3-ubyte", lambda data: data + b"x", "trailing"),
+            ("train-labels-idx1-ubyte.gz", lambda data: b"no data", "magic number"),
+            ("t10k-labels-idx1-ubyte", lambda data: idx([3], b"\0\1\2"), "one label per image"),
+        ]:
+            with self.subTest(name=name, part=part):
+                data = self.spoilt_data(name, spoil)
+                self.fail_with([data / name, part], *self.train_on(data))
+                shutil.rmtree(data)
+        self.assertEqual(names_in(self.directory), [])
+
+    def test_data_from_the_environment_and_the_default_folder(self):
+        by_option = self.succeed("eval", RUN / "model.safetensors", "--data", DATA)
+        by_environment = self.succeed("eval", RUN / "model.safetensors", environment={"MNIST_DIR": str(DATA)})
+        self.assertEqual(by_environment, by_option)
+        for dataset in ("mnist", "fashion-mnist"):
+            shutil.copytree(DATA, self.directory / "data" / dataset)
+            options = [] if dataset == "mnist" else ["--dataset", dataset]
+            by_default = self.succeed("eval", RUN / "model.safetensors", *options, cwd=self.directory)
+            self.assertEqual(by_default, by_option)
+
+
+class Training(Test):
+    def test_output(self):
+        self.check_clean(TRAINING)
+        self.assertEqual((TRAINING.returncode, TRAINING.stderr), (0, ""))
+        lines = TRAINING.stdout.splitlines()
+        self.assertRegex(lines[0], r"^device: cpu, \d+ CPU threads?$")
+        self.assertEqual(lines[1], "model: s7_final, 7,676 parameters; 200 training images, 50 test images; "
+                                   f"results in {RUN}")
+        # No terminal: the epoch, one progress line, the test line, an empty line.
+        self.assertEqual(lines[2], "")
+        epochs = [lines[i:i + 4] for i in range(3, len(lines) - 1, 4)]
+        self.assertEqual(len(epochs), 6)
+        for number, (epoch, progress, test, empty) in enumerate(epochs, start=1):
+            self.assertEqual(epoch, f"EPOCH: {number}")
+            self.assertRegex(progress, r"^Loss=\S+ Batch_id=8 Accuracy=\d+\.\d\d: 100%\|█+\| 9/9 \[.* images/s\]$")
+            self.assertRegex(test, r"^Test set: Average loss: \d+\.\d{4}, Accuracy: \d+/50 \(\d+\.\d\d%\)$")
+            self.assertEqual(empty, "")
+        self.assertRegex(lines[-1], "^Goal not met: .*at least 99.40 % needed in each of the last 5 epochs")
+        self.assertNotIn("\r", TRAINING.stdout)
+
+    def test_results(self):
+        self.assertEqual(names_in(RUN), FILES)
+        rows = metrics_of(RUN)
+        self.assertEqual(len(rows), 6)
+        self.assertEqual({float(row["lr"]) for row in rows}, {0.04})
+        self.assertLess(float(rows[-1]["train_loss"]), float(rows[0]["train_loss"]))
+        for name in FILES:
+            if name.endswith(".png"):
+                self.assertEqual((RUN / name).read_bytes()[:8], b"\x89PNG\r\n\x1a\n", name)
+
+    def test_checkpoint_is_safetensors_with_pytorchs_names(self):
+        data = (RUN / "model.safetensors").read_bytes()
+        length, = struct.unpack("<Q", data[:8])
+        header = json.loads(data[8:8 + length])
+        self.assertEqual(header.pop("__metadata__"), {"format": "pt", "model": "s7_final", "epoch": "6", "seed": "1"})
+        self.assertEqual(header["0.0.weight"]["shape"], [4, 1, 3, 3])
+        self.assertEqual(header["7.weight"]["shape"], [10, 16, 1, 1])
+        self.assertEqual(max(tensor["data_offsets"][1] for tensor in header.values()), len(data) - 8 - length)
+
+    def test_default_folder(self):
+        self.succeed("train", "--epochs", 1, "--seed", 12, "--quiet", "--data", DATA, cwd=self.directory)
+        self.assertEqual(names_in(self.directory / "runs" / "s7_final-seed12"), FILES)
+
+    def test_quiet(self):
+        lines = self.train("--epochs", 1, "--quiet", out=self.directory).splitlines()
+        starts = [line.split()[0] for line in lines if line]
+        self.assertEqual(starts, ["device:", "model:", "Goal"], lines)
+        self.assertEqual(names_in(self.directory), FILES)
+
+    def test_second_run_replaces_the_first(self):
+        self.train("--epochs", 2, "--quiet", out=self.directory)
+        before = {name: (self.directory / name).read_bytes() for name in FILES}
+        self.train("--epochs", 1, "--seed", 2, "--quiet", out=self.directory)
+        self.assertEqual(names_in(self.directory), FILES)
+        self.assertEqual(len(metrics_of(self.directory)), 1)
+        for name in ("metrics.csv", "model.safetensors", "curves.png"):
+            self.assertNotEqual((self.directory / name).read_bytes(), before[name], name)
+
+    def test_same_seed_same_bytes(self):
+        for threads in (1, 2):
+            self.train("--epochs", 1, "--seed", 7, "--threads", threads, "--quiet", out=self.directory / str(threads))
+        one, two = ((self.directory / threads / "model.safetensors").read_bytes() for threads in "12")
+        self.assertEqual(one, two)
+
+
+class Interruption(Test):
+    def interrupt(self, data, ready):
+        """Ends a long training with the signal of Ctrl-C as soon as ready(process) holds."""
+        command = [MNIST, "train", "--epochs", "1000000", "--batch-size", "24", "--device", "cpu", "--data", data,
+                   "--out", self.directory]
+        process = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+        deadline = time.monotonic() + TIMEOUT
+        while process.poll() is None and not ready(process) and time.monotonic() < deadline:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGINT)
+        try:
+            stdout, stderr = process.communicate(timeout=TIMEOUT)
+        finally:
+            process.kill()
+        result = subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
+        self.check_clean(result)
+        self.assertEqual(result.returncode, 130, stdout + stderr)
+        self.assertIn(str(self.directory), stderr)
+        return int(re.search(r"interrupted after (\d+) whole epochs", stderr).group(1))
+
+    def test_after_some_epochs(self):
+        whole = self.interrupt(DATA, lambda process: (self.directory / "metrics.csv").exists())
+        self.assertGreaterEqual(whole, 1)
+        self.assertEqual(len(metrics_of(self.directory)), whole)
+        self.assertEqual(names_in(self.directory), FILES)
+        self.succeed("eval", self.directory / "model.safetensors", "--data", DATA)
+
+    @unittest.skipUnless(Path("/proc/self/status").exists(), "needs /proc to see when the program is ready")
+    def test_in_the_first_epoch(self):
+        def handles_sigint(process):
+            try:
+                status = Path(f"/proc/{process.pid}/status").read_text()
+            except OSError:
+                return False
+            caught = re.search(r"^SigCgt:\s*([0-9a-f]+)", status, re.MULTILINE)
+            return bool(caught) and int(caught.group(1), 16) >> (signal.SIGINT - 1) & 1
+
+        data = self.directory.with_suffix(".data")
+        write_data(data, repeat_train=50)
+        whole = self.interrupt(data, handles_sigint)
+        if whole > 0:
+            self.assertEqual(len(metrics_of(self.directory)), whole)
+        self.assertEqual(names_in(self.directory), FILES if whole > 0 else [])
+
+
+class Unwritable(Test):
+    def check_left_behind(self, out):
+        """Whole files under their own names or nothing: those that have a name end as they should."""
+        self.assertLessEqual(set(names_in(out)), set(FILES))
+        if (out / "metrics.csv").exists():
+            metrics_of(out)
+        for path in out.glob("*.png"):
+            self.assertEqual(path.read_bytes()[-8:-4], b"IEND")
+
+    def train_into(self, out, parts, **options):
+        self.fail_with(parts, "train", "--epochs", 1, "--device", "cpu", "--data", DATA, "--out", out, **options)
+
+    def test_no_folder(self):
+        file = self.directory / "file"
+        file.write_text("text")
+        self.train_into(file, [file])
+        self.train_into(file / "below", [file / "below"])
+        self.assertEqual(file.read_text(), "text")
+        self.fail_with([file / "below"], "eval", RUN / "model.safetensors", "--data", DATA, "--out", file / "below")
+
+    def test_files_that_cannot_grow(self):
+        """A limit on the size of files ends a write in the middle, as a full disk does."""
+        for limit, file in [(20, "metrics.csv"), (1000, "model.safetensors")]:
+            def limit_size():
+                signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+            with self.subTest(file=file):
+                out = self.directory / file
+                self.train_into(out, [out / file, "cannot be written"], preexec_fn=limit_size)
+                self.check_left_behind(out)
+                self.assertNotIn(file, names_in(out))
+
+    def test_full_disk(self):
+        mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(self.directory)]
+        try:
+            mounted = subprocess.run(mount, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        except OSError as error:
+            self.skipTest(f"no tmpfs can be mounted here: {error}")
+        if mounted.returncode != 0:
+            self.skipTest(f"no tmpfs can be mounted here: {mounted.stdout.strip()}")
+        self.addCleanup(subprocess.run, ["umount", str(self.directory)], check=True)
+        self.train_into(self.directory, [self.directory / "model.safetensors", "No space left"])
+        self.check_left_behind(self.directory)
+
+
+class Checkpoints(Test):
+    def changed(self, change):
+        path = self.directory / "changed.safetensors"
+        path.write_bytes(change((RUN / "model.safetensors").read_bytes()))
+        return path
+
+    def refuse(self, path, parts):
+        image = self.directory / "digit.png"
+        image.write_bytes(png(TEST_SET[0], 28, 28))
+        self.fail_with([path, *parts], "eval", path, "--data", DATA, "--device", "cpu")
+        self.fail_with([path, *parts], "predict", path, image, "--device", "cpu")
+
+    def test_missing(self):
+        self.refuse(self.directory / "nowhere.safetensors", ["No such file"])
+        self.refuse(self.directory, [])
+
+    def test_truncated(self):
+        for keep in (0, 7, 8, 100, 5000, -1):
+            with self.subTest(keep=keep):
+                self.refuse(self.changed(lambda data: data[:keep]), ["not a checkpoint"])
+
+    def test_no_checkpoint(self):
+        self.refuse(DATA / "train-images-idx3-ubyte", ["not a checkpoint"])
+
+    def with_header(self, change):
+        def changed(data):
+            length, = struct.unpack("<Q", data[:8])
+            header = json.dumps(change(json.loads(data[8:8 + length]))).encode()
+            return struct.pack("<Q", len(header)) + header + data[8 + length:]
+
+        return self.changed(changed)
+
+    def test_wrong_model(self):
+        def metadata(**changes):
+            return lambda header: {**header, "__metadata__": changes}
+
+        self.refuse(self.with_header(metadata()), ["names no model"])
+        self.refuse(self.with_header(metadata(model="s8_final")), ["s8_final", "expected one of", "s7_final"])
+        renamed = self.with_header(lambda header: {name.replace("7.weight", "8.weight"): tensor
+                                                   for name, tensor in header.items()})
+        self.refuse(renamed, ["s7_final", "7.weight"])
+        transposed = self.with_header(lambda header: {**header, "7.weight": {**header["7.weight"],
+                                                                             "shape": [16, 10, 1, 1]}})
+        self.refuse(transposed, ["s7_final", "7.weight", "[10, 16, 1, 1]"])
+
+
+class Use(Test):
+    def test_eval_gives_the_last_epochs_result(self):
+        output = self.succeed("eval", RUN / "model.safetensors", "--data", DATA, "--device", "cpu")
+        last_epoch = [line for line in TRAINING.stdout.splitlines() if line.startswith("Test set")][-1]
+        self.assertEqual(output.splitlines()[1], last_epoch)
+
+    def test_eval_draws_figures_on_demand(self):
+        out = self.directory / "made" / "figures"
+        self.succeed("eval", RUN / "model.safetensors", "--data", DATA, "--device", "cpu", "--out", out)
+        self.assertEqual(names_in(out), ["confusion.png", "misclassified.png"])
+        for name in names_in(out):
+            self.assertEqual((out / name).read_bytes(), (RUN / name).read_bytes())
+
+    def predict(self, pictures):
+        """The digits and percentages that the program answers for each picture, in order."""
+        files = []
+        for i, picture in enumerate(pictures):
+            files.append(self.directory / f"{i}.png")
+            files[-1].write_bytes(picture)
+        output = self.succeed("predict", RUN / "model.safetensors", *files, "--device", "cpu")
+        answers = [re.fullmatch(r"(.*): (\d) \((\d+\.\d\d) %\)", line) for line in output.splitlines()]
+        self.assertEqual([answer.group(1) for answer in answers], list(map(str, files)))
+        return [(int(answer.group(2)), float(answer.group(3))) for answer in answers]
+
+    def test_predict_agrees_with_eval(self):
+        predictions = self.predict([png(image, 28, 28) for image in TEST_SET])
+        correct = sum(digit == i % 10 for i, (digit, _) in enumerate(predictions))
+        last = metrics_of(RUN)[-1]
+        self.assertEqual(correct, round(float(last["test_accuracy"]) * TEST_IMAGES / 100))
+        self.assertGreater(correct, TEST_IMAGES // 2)
+        for _, percentage in predictions:
+            self.assertTrue(10 <= percentage <= 100)
+
+    def test_predict_takes_dark_on_light(self):
+        dark_on_light = [png(bytes(255 - pixel for pixel in image), 28, 28) for image in TEST_SET[:10]]
+        self.assertEqual(self.predict(dark_on_light), self.predict([png(image, 28, 28) for image in TEST_SET[:10]]))
+
+    def test_predict_names_a_bad_picture(self):
+        good = self.directory / "good.png"
+        good.write_bytes(png(TEST_SET[0], 28, 28))
+        bad = self.directory / "bad.png"
+        for content in (b"", b"no picture", good.read_bytes()[:60]):
+            bad.write_bytes(content)
+            self.fail_with([bad], "predict", RUN / "model.safetensors", good, bad, "--device", "cpu")
+        nowhere = self.directory / "nowhere.png"
+        self.fail_with([nowhere], "predict", RUN / "model.safetensors", nowhere, "--device", "cpu")
+
+
+unittest.main(argv=sys.argv[:1] + sys.argv[2:])

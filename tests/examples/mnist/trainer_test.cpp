@@ -1,0 +1,415 @@
+#include "trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include "catch.h"
+#include "digits.h"
+#include "idx_fixture.h"
+#include "kernelgrad/kernelgrad.h"
+#include "loader.h"
+
+namespace mnist {
+namespace {
+
+namespace nn = kg::nn;
+
+const std::atomic<bool> never = false;
+
+Dataset small_dataset(int train_images = 200, int test_images = 50) {
+  return {.train = digits(train_images, 1), .test = digits(test_images, 2)};
+}
+
+/// s7_final's recipe, with batches that suit 200 images; 200 is no multiple of 24.
+Recipe small_s7() {
+  Recipe recipe = find_recipe("s7_final");
+  recipe.batch_size = 24;
+  return recipe;
+}
+
+/// A network without randomness, whose output in training is that in inference.
+nn::Sequential linear_network() { return {nn::Flatten(), nn::Linear(28 * 28, 10), nn::LogSoftmax()}; }
+
+Recipe linear_recipe() {
+  return {.id = "linear",
+          .description = "",
+          .network = linear_network,
+          .augmentation = [] { return Augmentation(); },
+          .sgd = {.learning_rate = 0.01},
+          .schedule = {},
+          .batch_size = 24,
+          .epochs = 3};
+}
+
+TrainResult train_quietly(const Recipe& recipe, const Dataset& data, TrainOptions options) {
+  options.quiet = true;
+  return train(recipe, data, options, never);
+}
+
+std::set<std::string> files_in(const std::filesystem::path& directory) {
+  std::set<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(directory))
+    names.insert(entry.path().filename());
+  return names;
+}
+
+const std::set<std::string> all_files = {"metrics.csv", "model.safetensors", "curves.png",
+                                         "misclassified.png", "confusion.png"};
+
+std::string text_of(const std::filesystem::path& path) {
+  const Bytes bytes = read_plain(path);
+  return {bytes.begin(), bytes.end()};
+}
+
+nn::Sequential load(const Recipe& recipe, const std::filesystem::path& path) {
+  nn::Sequential network = recipe.network();
+  network.load_state_dict(kg::load_checkpoint(path).tensors);
+  return network;
+}
+
+TEST_CASE("training s7_final learns", "[trainer]") {
+  const TemporaryDirectory out;
+  const TrainResult result = train_quietly(small_s7(), small_dataset(), {.epochs = 6, .out = out.path()});
+  REQUIRE(result.epochs.size() == 6);
+  CHECK_FALSE(result.interrupted);
+  CHECK(result.epochs.back().train_loss < 0.6 * result.epochs.front().train_loss);
+  CHECK(result.epochs.back().test_loss < 0.6 * result.epochs.front().test_loss);
+  CHECK(result.epochs.back().test_accuracy >= 60);
+  CHECK(result.verdict.line.find("Goal not met") == 0);
+}
+
+TEST_CASE("training leaves whole results", "[trainer]") {
+  const TemporaryDirectory directory;
+  const auto out = directory / "made" / "on the way";
+  const Recipe recipe = small_s7();
+  const Dataset data = small_dataset();
+  const TrainResult result = train_quietly(recipe, data, {.epochs = 2, .seed = 3, .out = out});
+
+  CHECK(files_in(out) == all_files);
+  CHECK(text_of(out / "metrics.csv") == metrics_csv(result.epochs));
+
+  const kg::Checkpoint checkpoint = kg::load_checkpoint(out / "model.safetensors");
+  CHECK(checkpoint.metadata == std::map<std::string, std::string>{
+                                   {"format", "pt"}, {"model", "s7_final"}, {"epoch", "2"}, {"seed", "3"}});
+  nn::Sequential network = load(recipe, out / "model.safetensors");
+  const Evaluation evaluation = evaluate(network, data.test, kg::Device::cpu());
+  CHECK(evaluation.loss == result.epochs.back().test_loss);
+  CHECK(percent(evaluation.correct, data.test.count) == result.epochs.back().test_accuracy);
+}
+
+TEST_CASE("a second run in the same folder replaces the first's results", "[trainer]") {
+  const TemporaryDirectory out, fresh;
+  const Dataset data = small_dataset();
+  train_quietly(small_s7(), data, {.epochs = 3, .seed = 1, .out = out.path()});
+  train_quietly(small_s7(), data, {.epochs = 1, .seed = 2, .out = out.path()});
+  train_quietly(small_s7(), data, {.epochs = 1, .seed = 2, .out = fresh.path()});
+  CHECK(files_in(out.path()) == all_files);
+  for (const char* name : {"model.safetensors", "misclassified.png", "confusion.png"}) {
+    INFO(name);
+    CHECK(read_plain(out / name) == read_plain(fresh / name));
+  }
+  const std::string csv = text_of(out / "metrics.csv");
+  CHECK(std::count(csv.begin(), csv.end(), '\n') == 2);
+}
+
+TEST_CASE("the metrics are means per image of what the epoch trained with", "[trainer]") {
+  const TemporaryDirectory out;
+  // Nothing changes without a learning rate: training measures what an evaluation does.
+  Recipe recipe = linear_recipe();
+  recipe.sgd.learning_rate = 0;
+  const Dataset data = small_dataset(205);
+  const TrainResult result = train_quietly(recipe, data, {.epochs = 2, .out = out.path()});
+  nn::Sequential network = load(recipe, out / "model.safetensors");
+  const Evaluation trained = evaluate(network, data.train, kg::Device::cpu());
+  REQUIRE(result.epochs.size() == 2);
+  for (const EpochMetrics& epoch : result.epochs) {
+    CHECK(std::abs(epoch.train_loss - trained.loss) <= 1e-6 * trained.loss);
+    CHECK(epoch.train_accuracy == percent(trained.correct, 205));
+    CHECK(epoch.test_loss == result.epochs[0].test_loss);
+    CHECK(epoch.test_accuracy == result.epochs[0].test_accuracy);
+    CHECK(epoch.seconds > 0);
+  }
+  CHECK(result.epochs[0].epoch == 1);
+  CHECK(result.epochs[1].epoch == 2);
+}
+
+TEST_CASE("the schedule steps once per epoch and is what training uses", "[trainer]") {
+  const TemporaryDirectory out;
+  Recipe recipe = linear_recipe();
+  recipe.schedule = {.step_size = 2, .gamma = 0};
+  const TrainResult result = train_quietly(recipe, small_dataset(), {.epochs = 5, .out = out.path()});
+  REQUIRE(result.epochs.size() == 5);
+  std::vector<double> rates, losses;
+  for (const EpochMetrics& epoch : result.epochs) {
+    rates.push_back(epoch.lr);
+    losses.push_back(epoch.test_loss);
+  }
+  CHECK(rates == std::vector<double>{0.01, 0.01, 0, 0, 0});
+  CHECK(losses[1] != losses[0]);
+  CHECK(losses[2] == losses[1]);
+  CHECK(losses[4] == losses[1]);
+}
+
+TEST_CASE("a step of training is a step of gradient descent on the batch's mean loss", "[trainer]") {
+  const TemporaryDirectory out;
+  const Dataset data = small_dataset(30);
+  const Recipe recipe = linear_recipe();
+  train_quietly(recipe, data, {.epochs = 1, .batch_size = 30, .seed = 5, .out = out.path()});
+
+  kg::manual_seed(5);
+  nn::Sequential network = recipe.network();
+  const Batch batch = Loader(data.train, {.batch_size = 30}).batch(0);
+  kg::nll_loss(network(batch.images), batch.labels).backward();
+  const kg::Checkpoint checkpoint = kg::load_checkpoint(out / "model.safetensors");
+  for (const nn::NamedTensor& entry : network.named_parameters()) {
+    const auto trained = std::find_if(checkpoint.tensors.begin(), checkpoint.tensors.end(),
+                                      [&](const nn::NamedTensor& other) { return other.name == entry.name; });
+    REQUIRE(trained != checkpoint.tensors.end());
+    const auto before = entry.tensor.to_vector<float>(), slope = entry.tensor.grad().to_vector<float>(),
+               after = trained->tensor.to_vector<float>();
+    double largest = 0;
+    for (std::size_t i = 0; i < before.size(); ++i)
+      largest = std::max(largest, std::abs(before[i] - 0.01 * slope[i] - double{after[i]}));
+    INFO(entry.name);
+    CHECK(largest < 1e-6);
+  }
+}
+
+TEST_CASE("evaluate tests every image by itself", "[trainer]") {
+  constexpr int count = 253;  // one batch and a bit
+  const Split split = digits(count, 3);
+  kg::manual_seed(1);
+  nn::Sequential network = find_recipe("s7_final").network();
+  const Evaluation evaluation = evaluate(network, split, kg::Device::cpu());
+  CHECK(network.is_training());
+  CHECK_FALSE(network.parameters()[0].grad().defined());
+
+  network.eval();
+  double loss = 0;
+  std::int64_t correct = 0;
+  std::vector<int> predictions;
+  for (int i = 0; i < count; ++i) {
+    std::vector<float> pixels(28 * 28);
+    Normalize(pixel_mean, pixel_std)(split.image(i), pixels.data());
+    const std::vector<float> output = network(kg::Tensor::from(pixels, {1, 1, 28, 28})).to_vector<float>();
+    const int label = split.labels[static_cast<std::size_t>(i)];
+    loss -= output[static_cast<std::size_t>(label)] / double{count};
+    predictions.push_back(static_cast<int>(std::max_element(output.begin(), output.end()) - output.begin()));
+    correct += predictions.back() == label;
+  }
+  CHECK(evaluation.predictions == predictions);
+  CHECK(evaluation.correct == correct);
+  CHECK(std::abs(evaluation.loss - loss) <= 1e-6 * loss);
+
+  CHECK(evaluate(network, split, kg::Device::cpu()).predictions == predictions);
+  CHECK_FALSE(network.is_training());
+}
+
+class Threads {
+ public:
+  explicit Threads(int count) : before_(kg::num_threads()) { kg::set_num_threads(count); }
+  ~Threads() { kg::set_num_threads(before_); }
+  Threads(const Threads&) = delete;
+  Threads& operator=(const Threads&) = delete;
+
+ private:
+  int before_;
+};
+
+Bytes checkpoint_of(const Dataset& data, std::uint64_t seed, int threads) {
+  const Threads scope(threads);
+  const TemporaryDirectory out;
+  train_quietly(small_s7(), data, {.epochs = 2, .seed = seed, .out = out.path()});
+  return read_plain(out / "model.safetensors");
+}
+
+TEST_CASE("a seed gives one checkpoint, whatever the number of threads", "[trainer]") {
+  const Dataset data = small_dataset();
+  const Bytes checkpoint = checkpoint_of(data, 1, 1);
+  CHECK(checkpoint.size() > 7676 * 4);
+  for (const int threads : {1, 2, 3}) {
+    INFO(threads << " threads");
+    CHECK((checkpoint_of(data, 1, threads) == checkpoint));
+  }
+}
+
+/// The values alone: the metadata name the seed.
+std::vector<float> weights_of(const Dataset& data, std::uint64_t seed) {
+  const TemporaryDirectory out;
+  train_quietly(small_s7(), data, {.epochs = 1, .seed = seed, .out = out.path()});
+  for (const nn::NamedTensor& entry : kg::load_checkpoint(out / "model.safetensors").tensors)
+    if (entry.name == "7.weight") return entry.tensor.to_vector<float>();
+  return {};
+}
+
+TEST_CASE("another seed gives another checkpoint", "[trainer]") {
+  const Dataset data = small_dataset();
+  const std::vector<float> one = weights_of(data, 1), two = weights_of(data, 2),
+                           beyond_32_bits = weights_of(data, (std::uint64_t{1} << 32) + 1);
+  REQUIRE(one.size() == 160);
+  CHECK(one != two);
+  CHECK(one != beyond_32_bits);
+  CHECK(two != beyond_32_bits);
+}
+
+/// Starts with the same weights whatever the seed.
+nn::Sequential fixed_network() {
+  kg::manual_seed(0);
+  return linear_network();
+}
+
+/// Largest difference between what training with two seeds makes of one and the same network.
+float difference_between_seeds(const Recipe& recipe, const Dataset& data) {
+  const TemporaryDirectory out;
+  std::vector<std::vector<float>> weights;
+  for (const std::uint64_t seed : {1, 2}) {
+    train_quietly(recipe, data, {.epochs = 1, .seed = seed, .out = out.path()});
+    weights.push_back(load(recipe, out / "model.safetensors").parameters()[0].to_vector<float>());
+  }
+  float largest = 0;
+  for (std::size_t i = 0; i < weights[0].size(); ++i)
+    largest = std::max(largest, std::abs(weights[0][i] - weights[1][i]));
+  return largest;
+}
+
+TEST_CASE("the seed decides the order and the augmentation too", "[trainer]") {
+  const Dataset data = small_dataset();
+  Recipe recipe = linear_recipe();
+  recipe.network = fixed_network;
+  CHECK(difference_between_seeds(recipe, data) > 1e-4);
+  // In one batch the order moves nothing but the last bits.
+  recipe.batch_size = data.train.count;
+  CHECK(difference_between_seeds(recipe, data) < 1e-6);
+  recipe.augmentation = find_recipe("s7_final").augmentation;
+  CHECK(difference_between_seeds(recipe, data) > 1e-4);
+}
+
+TEST_CASE("training takes any batch size", "[trainer]") {
+  const Dataset data = small_dataset(25, 7);
+  for (const int batch_size : {2, 24, 25, 1000}) {
+    INFO("batch size " << batch_size);
+    const TemporaryDirectory out;
+    const TrainResult result =
+        train_quietly(small_s7(), data, {.epochs = 1, .batch_size = batch_size, .out = out.path()});
+    CHECK(result.epochs.size() == 1);
+    CHECK(std::isfinite(result.epochs.back().train_loss));
+    CHECK(files_in(out.path()) == all_files);
+  }
+}
+
+/// The message of training that diverges with the recipe.
+std::string divergence(const Recipe& recipe, const TrainOptions& options) {
+  return error_of([&] { train_quietly(recipe, small_dataset(), options); });
+}
+
+TEST_CASE("a diverging loss ends training with the epoch and the batch, and leaves no file", "[trainer]") {
+  const TemporaryDirectory out;
+  Recipe recipe = linear_recipe();
+  recipe.sgd.learning_rate = 1e38;
+  const std::string message = divergence(recipe, {.epochs = 2, .out = out.path()});
+  INFO(message);
+  CHECK(contains(message, "epoch 1, batch "));
+  CHECK(contains(message, "lower learning rate"));
+  CHECK(files_in(out.path()).empty());
+
+  Recipe s7 = small_s7();
+  s7.sgd.learning_rate = 1e30;
+  CHECK(contains(divergence(s7, {.epochs = 1, .out = out.path()}), "epoch 1, batch "));
+  CHECK(files_in(out.path()).empty());
+}
+
+TEST_CASE("a loss that diverges later leaves the whole epochs before", "[trainer]") {
+  const TemporaryDirectory out;
+  Recipe recipe = linear_recipe();
+  recipe.schedule = {.step_size = 1, .gamma = 1e40};
+  const std::string message = divergence(recipe, {.epochs = 3, .out = out.path()});
+  INFO(message);
+  CHECK(contains(message, "epoch 2, batch "));
+  CHECK(files_in(out.path()) == std::set<std::string>{"metrics.csv", "model.safetensors"});
+  const std::string csv = text_of(out / "metrics.csv");
+  CHECK(std::count(csv.begin(), csv.end(), '\n') == 2);
+  CHECK(kg::load_checkpoint(out / "model.safetensors").metadata.at("epoch") == "1");
+}
+
+TEST_CASE("divergence in an epoch's last step is found before anything is written", "[trainer]") {
+  const TemporaryDirectory out;
+  Recipe recipe = linear_recipe();
+  recipe.sgd.learning_rate = std::numeric_limits<float>::max();
+  // One batch: its loss is fine, the weights after it are not.
+  const std::string message = divergence(recipe, {.epochs = 1, .batch_size = 200, .out = out.path()});
+  INFO(message);
+  CHECK(contains(message, "epoch 1"));
+  CHECK(files_in(out.path()).empty());
+}
+
+std::atomic<bool> stop_now = false;
+int steps = 0, stop_at = 0;
+
+/// Sets stop_now in the forward pass of the stop_at'th training batch.
+nn::Sequential stopping_network() {
+  return {nn::Functional([](const kg::Tensor& x) {
+            if (kg::grad_is_enabled() && ++steps == stop_at) stop_now = true;
+            return x;
+          }),
+          nn::Flatten(), nn::Linear(28 * 28, 10), nn::LogSoftmax()};
+}
+
+TrainResult train_until(int batch, const std::filesystem::path& out) {
+  Recipe recipe = linear_recipe();
+  recipe.network = stopping_network;
+  stop_now = false;
+  steps = 0;
+  stop_at = batch;
+  return train(recipe, small_dataset(), {.epochs = 4, .batch_size = 50, .out = out, .quiet = true}, stop_now);
+}
+
+TEST_CASE("training stops after the batch in progress and keeps the whole epochs", "[trainer]") {
+  const TemporaryDirectory out;
+  SECTION("in the second epoch") {
+    const TrainResult result = train_until(6, out.path());
+    CHECK(result.interrupted);
+    CHECK(steps == 6);
+    REQUIRE(result.epochs.size() == 1);
+    CHECK(text_of(out / "metrics.csv") == metrics_csv(result.epochs));
+    CHECK(kg::load_checkpoint(out / "model.safetensors").metadata.at("epoch") == "1");
+    CHECK(files_in(out.path()) == all_files);
+  }
+  SECTION("in the first epoch") {
+    const TrainResult result = train_until(2, out.path());
+    CHECK(result.interrupted);
+    CHECK(steps == 2);
+    CHECK(result.epochs.empty());
+    CHECK(files_in(out.path()).empty());
+  }
+}
+
+TEST_CASE("training names the folder or file that it cannot write", "[trainer]") {
+  const TemporaryDirectory directory;
+  const Dataset data = small_dataset(25, 7);
+  write_plain(directory / "file", {1});
+  for (const auto& out : {directory / "file", directory / "file" / "below"}) {
+    const std::string message = error_of([&] { train_until(2, out); });
+    INFO(message);
+    CHECK(contains(message, out.string()));
+    CHECK(steps == 0);  // not after an epoch in vain
+  }
+  CHECK(read_plain(directory / "file") == Bytes{1});
+
+  for (const std::string& name : all_files) {
+    const auto out = directory / ("no " + name);
+    std::filesystem::create_directories(out / name);
+    const std::string message =
+        error_of([&] { train_quietly(linear_recipe(), data, {.epochs = 1, .out = out}); });
+    INFO(message);
+    CHECK(contains(message, (out / name).string()));
+    for (const std::string& file : files_in(out)) CHECK(all_files.count(file) == 1);
+  }
+}
+
+}  // namespace
+}  // namespace mnist
