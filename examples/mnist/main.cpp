@@ -44,6 +44,16 @@ std::filesystem::path data_directory(const Arguments& arguments) {
   return "data/" + arguments.dataset;
 }
 
+mnist::Dataset load_data(const Arguments& arguments) {
+  const std::filesystem::path directory = data_directory(arguments);
+  if (!std::filesystem::is_directory(directory))
+    throw kg::Error(
+        directory.string() +
+        ": no such folder, expected the four IDX files in it; --data DIR or MNIST_DIR names another, " +
+        "scripts/get-mnist fetches MNIST into data/mnist");
+  return mnist::load_dataset(directory);
+}
+
 /// Takes the device and says which and why.
 kg::Device choose_device(const Arguments& arguments) {
   if (arguments.threads) kg::set_num_threads(*arguments.threads);
@@ -58,7 +68,7 @@ kg::Device choose_device(const Arguments& arguments) {
 
 int run_train(const Arguments& arguments) {
   const mnist::Recipe& recipe = mnist::find_recipe(arguments.model);
-  const mnist::Dataset data = mnist::load_dataset(data_directory(arguments));
+  const mnist::Dataset data = load_data(arguments);
   const kg::Device device = choose_device(arguments);
   const std::filesystem::path out =
       arguments.out.empty() ? fmt::format("runs/{}-seed{}", recipe.id, arguments.seed) : arguments.out;
@@ -94,11 +104,12 @@ kg::nn::Sequential load_network(const Arguments& arguments, kg::Device device) {
   if (model == checkpoint.metadata.end())
     throw kg::Error(arguments.checkpoint +
                     ": its metadata names no model, as a checkpoint of `mnist train` does");
-  kg::nn::Sequential network = mnist::find_recipe(model->second).network();
+  kg::nn::Sequential network;
   try {
+    network = mnist::find_recipe(model->second).network();
     network.load_state_dict(checkpoint.tensors);
   } catch (const kg::Error& error) {
-    throw kg::Error(arguments.checkpoint + ": does not fit model " + model->second + ": " + error.what());
+    throw kg::Error(arguments.checkpoint + ": is for model " + model->second + ": " + error.what());
   }
   network.to(device);
   network.eval();
@@ -108,7 +119,7 @@ kg::nn::Sequential load_network(const Arguments& arguments, kg::Device device) {
 int run_eval(const Arguments& arguments) {
   const kg::Device device = choose_device(arguments);
   kg::nn::Sequential network = load_network(arguments, device);
-  const mnist::Dataset data = mnist::load_dataset(data_directory(arguments));
+  const mnist::Dataset data = load_data(arguments);
   const mnist::Evaluation evaluation = mnist::evaluate(network, data.test, device);
   fmt::print("{}", mnist::test_line(evaluation.loss, evaluation.correct, data.test.count));
   if (arguments.out.empty()) return 0;
@@ -191,6 +202,9 @@ int main(int argc, char** argv) try {
       ->check(CLI::NonNegativeNumber)
       ->type_name("RATE");
   train.add_option("--seed", arguments.seed, "the same seed gives the same checkpoint, byte for byte")
+      ->check([](const std::string& text) {
+        return text.starts_with('-') ? text + " given, expected a whole number from 0" : std::string();
+      })
       ->type_name("S")
       ->capture_default_str();
   train.add_option("--out", arguments.out, "folder for the results (default: runs/ID-seedS)")

@@ -32,8 +32,8 @@ struct Totals {
 
 void require_finite(double loss, const std::string& which) {
   if (!std::isfinite(loss))
-    throw kg::Error(
-        fmt::format("the {} is {}: training has diverged; try a lower learning rate", which, loss));
+    throw kg::Error(fmt::format("the {} is {}: training has diverged; try a lower learning rate", which,
+                                std::isnan(loss) ? "NaN" : "infinite"));
 }
 
 /// One pass over the training data; less if `stop` is set.
@@ -115,12 +115,16 @@ TrainResult train(const Recipe& recipe, const Dataset& data, const TrainOptions&
   TrainResult result;
   Evaluation evaluation;
   const int epochs = options.epochs.value_or(recipe.epochs);
-  for (int epoch = 1; epoch <= epochs; ++epoch, schedule.step()) {
+  for (int epoch = 1; epoch <= epochs && !result.interrupted; ++epoch, schedule.step()) {
     if (!options.quiet) fmt::print("{}", epoch_header(epoch));
+    std::fflush(stdout);
     const double start = monotonic_seconds();
     const Totals totals = train_epoch(network, sgd, loader, epoch, options, stop);
     const double seconds = monotonic_seconds() - start;
-    if (stop) break;
+    if (totals.images < data.train.count) {
+      result.interrupted = true;
+      break;
+    }
     evaluation = evaluate(network, data.test, options.device);
     require_finite(evaluation.loss, fmt::format("test loss after epoch {}", epoch));
     if (!options.quiet) fmt::print("{}", test_line(evaluation.loss, evaluation.correct, data.test.count));
@@ -135,7 +139,6 @@ TrainResult train(const Recipe& recipe, const Dataset& data, const TrainOptions&
     write_metrics_csv(options.out / "metrics.csv", result.epochs);
     save(network, recipe, epoch, options);
   }
-  result.interrupted = stop;
   result.verdict = judge_goal(result.epochs, network.parameter_count());
   if (!result.epochs.empty()) {
     write_curves(options.out / "curves.png", result.epochs);
