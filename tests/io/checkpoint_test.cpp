@@ -3,7 +3,7 @@
 
 #include <cstring>
 
-#include "io/temporary_directory.h"
+#include "temporary_directory.h"
 #include "support.h"
 
 namespace kg {

@@ -1,4 +1,5 @@
 #include "support.h"
+#include "thread_count.h"
 
 namespace kg {
 namespace {
@@ -75,19 +76,8 @@ std::vector<Example> examples(DType dtype) {
   };
 }
 
-class ThreadsRestored {
- public:
-  ThreadsRestored() = default;
-  ~ThreadsRestored() { set_num_threads(before_); }
-  ThreadsRestored(const ThreadsRestored&) = delete;
-  ThreadsRestored& operator=(const ThreadsRestored&) = delete;
-
- private:
-  int before_ = num_threads();
-};
-
 TEST_CASE("Results do not depend on the number of threads, bit for bit", "[threads]") {
-  const ThreadsRestored restored;
+  const ThreadCount restored(num_threads());
   const DType dtype = GENERATE(DType::float32, DType::float64);
   for (const Example& example : examples(dtype)) {
     INFO(example.name << ", " << name_of(dtype));
@@ -107,7 +97,7 @@ TEST_CASE("Results do not depend on the number of threads, bit for bit", "[threa
 }
 
 TEST_CASE("batch_norm's running statistics do not depend on the number of threads", "[threads]") {
-  const ThreadsRestored restored;
+  const ThreadCount restored(num_threads());
   const Tensor x = random({37, 5, 31, 7}, DType::float32, 1);
   const auto statistics = [&](int threads) {
     set_num_threads(threads);

@@ -10,29 +10,13 @@
 #include <vector>
 
 #include "kernelgrad/error.h"
+#include "temporary_directory.h"
 
 namespace mnist {
 
 using Bytes = std::vector<std::uint8_t>;
 
-/// A new empty directory, removed with all its content at the end.
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string name = (std::filesystem::temp_directory_path() / "kernelgrad-XXXXXX").string();
-    if (!mkdtemp(name.data())) throw std::runtime_error("no temporary directory");
-    path_ = name;
-  }
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
+using kg::testing::TemporaryDirectory;
 
 inline Bytes idx_header(const std::vector<std::uint32_t>& dims) {
   Bytes bytes = {0, 0, 8, static_cast<std::uint8_t>(dims.size())};

@@ -10,6 +10,7 @@
 #include "idx_fixture.h"
 #include "kernelgrad/device.h"
 #include "models.h"
+#include "thread_count.h"
 
 namespace mnist {
 namespace {
@@ -77,18 +78,6 @@ Augmentation strong() {
   return Augmentation({RandomAffine{.degrees = 90, .translate = {0.4, 0.4}, .scale = {0.5, 2}},
                        ColorJitter{.brightness = 0.5, .contrast = 0.5}});
 }
-
-/// Sets the number of threads, and what it was at the end.
-class Threads {
- public:
-  explicit Threads(int count) : before_(kg::num_threads()) { kg::set_num_threads(count); }
-  ~Threads() { kg::set_num_threads(before_); }
-  Threads(const Threads&) = delete;
-  Threads& operator=(const Threads&) = delete;
-
- private:
-  int before_;
-};
 
 TEST_CASE("a loader gives every sample exactly once per epoch, with its label", "[loader]") {
   for (const int count : {1, 2, 101, 300}) {
@@ -192,7 +181,7 @@ TEST_CASE("a sample's pixels depend on seed, epoch and number, not on batch size
     for (const int threads : {1, 2, 3, 8})
       for (const int batch_size : {1, 13, 64, 200}) {
         INFO(threads << " threads, batch size " << batch_size << ", epoch " << epoch);
-        const Threads scope(threads);
+        const kg::testing::ThreadCount scope(threads);
         const LoaderOptions options{
             .batch_size = batch_size, .seed = 9, .shuffle = true, .augmentation = strong()};
         CHECK(read_epoch(split, options, epoch).images == expected);

@@ -147,8 +147,7 @@ TEST_CASE("an impossible place for a file is named with the reason", "[metrics][
   // A device such as /dev/stdout must not be replaced by a file; a pipe stands for it here.
   const auto pipe = directory / "pipe";
   REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
-  CHECK(contains(error_of([&] { write_text(pipe, "x"); }),
-                 "pipe: cannot be written: it exists and is not"));
+  CHECK(contains(error_of([&] { write_text(pipe, "x"); }), "pipe: cannot be written: it exists and is not"));
   CHECK(std::filesystem::is_fifo(pipe));
 }
 

@@ -13,6 +13,7 @@
 #include "idx_fixture.h"
 #include "kernelgrad/kernelgrad.h"
 #include "loader.h"
+#include "thread_count.h"
 
 namespace mnist {
 namespace {
@@ -210,19 +211,8 @@ TEST_CASE("evaluate tests every image by itself", "[trainer]") {
   CHECK_FALSE(network.is_training());
 }
 
-class Threads {
- public:
-  explicit Threads(int count) : before_(kg::num_threads()) { kg::set_num_threads(count); }
-  ~Threads() { kg::set_num_threads(before_); }
-  Threads(const Threads&) = delete;
-  Threads& operator=(const Threads&) = delete;
-
- private:
-  int before_;
-};
-
 Bytes checkpoint_of(const Dataset& data, std::uint64_t seed, int threads) {
-  const Threads scope(threads);
+  const kg::testing::ThreadCount scope(threads);
   const TemporaryDirectory out;
   train_quietly(small_s7(), data, {.epochs = 2, .seed = seed, .out = out.path()});
   return read_plain(out / "model.safetensors");
