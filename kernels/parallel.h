@@ -5,9 +5,9 @@
 /// Loops shared out among the CPU's threads.
 ///
 /// Not OpenMP: GCC's run-time lets threads that have nothing to do spin for about a millisecond, and every
-/// loop end waits for every thread. With one other busy process on two cores an epoch of training took 75 s
-/// instead of 5 s. Here a loop waits for those threads only that have taken part of it, and idle threads soon
-/// sleep.
+/// loop end waits for every thread. On two cores that other programs were using too, an epoch of training
+/// took 75 s instead of 5 s. Here a loop waits for those threads only that have taken part of it, and idle
+/// threads soon sleep.
 namespace kg::kernels::cpu {
 
 int num_threads();

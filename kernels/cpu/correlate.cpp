@@ -20,9 +20,7 @@ template <class T>
 using Vector = hn::Vec<Lanes<T>>;
 
 /// Channels by vectors of pixels that one pass keeps in registers. AVX-512 has 32 registers: 24 sums, 3
-/// vectors of pixels, a weight. The others have 16: 12 sums, 3 vectors of pixels, a weight. 8 x 3 needs 11
-/// loads for 24 multiply-adds, where 4 x 6 needs 10; it wins because the weights of 8 channels are one cache
-/// line.
+/// vectors of pixels, a weight. The others have 16: 12 sums, 3 vectors of pixels, a weight.
 constexpr int max_channels = HWY_TARGET == HWY_AVX3 ? 8 : 4;
 constexpr int sums_in_registers = 3 * max_channels;
 constexpr int max_vectors = 6;

@@ -33,8 +33,8 @@ HWY_INLINE Vector multiply_high(Vector a, Vector b) {
 #endif
 }
 
-/// Philox4x32-10, a block per lane. Random123 computes one block at a time, which made dropout a twentieth of
-/// the training step; a test holds the two together bit by bit.
+/// Philox4x32-10, a block per lane, where Random123 computes one block at a time. A test holds the two
+/// together bit by bit.
 void philox_blocks(std::uint64_t seed, std::uint64_t offset, std::uint32_t purpose, std::uint64_t first_block,
                    std::int64_t blocks, std::uint32_t* words) {
   const Words d;

@@ -3,7 +3,7 @@
 #include <cstdint>
 
 /// Max pooling with windows of 2x2 side by side, by far the most common, in SIMD: the general loop, with its
-/// bounds and unpredictable branches, took a twelfth of the training step.
+/// bounds and unpredictable branches, took a fifteenth of the training step.
 
 namespace kg::kernels::cpu {
 

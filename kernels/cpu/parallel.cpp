@@ -14,8 +14,8 @@ namespace kg::kernels::cpu {
 
 namespace {
 
-/// How long a thread looks for the next loop before it sleeps. Loops of a training step follow one another
-/// within some 10 us; being woken takes as long as a short loop.
+/// How long a thread looks for the next loop before it sleeps: a little longer than the pauses between the
+/// loops of a training step, for waking a thread takes as long as a short loop.
 constexpr std::chrono::microseconds patience{50};
 
 /// Calls ready() until it returns true or patience runs out.

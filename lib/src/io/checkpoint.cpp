@@ -150,7 +150,7 @@ class Reader {
 
   Json parsed(const std::string& text) const {
     // JSON lets a name appear twice; a reader that takes the first and one that takes the last would see
-    // different tensors. And a parser that recurses could be sent down a very deep document.
+    // different tensors. And a document may be nested a hundred million levels deep.
     std::set<std::string> names;
     std::optional<std::string> twice;
     bool too_deep = false;
