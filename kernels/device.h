@@ -20,9 +20,6 @@ struct DeviceFunctions {
 
 namespace cpu {
 const DeviceFunctions& device();
-/// How many threads the kernels use; at first OMP_NUM_THREADS, else every core.
-int num_threads();
-void set_num_threads(int count);
 }  // namespace cpu
 
 namespace cuda {

@@ -10,7 +10,9 @@
 /// threads soon sleep.
 namespace kg::kernels::cpu {
 
+/// How many threads the kernels use; at first OMP_NUM_THREADS, else every core.
 int num_threads();
+void set_num_threads(int count);
 
 /// A function called with an index, without the allocation of a std::function.
 struct LoopBody {

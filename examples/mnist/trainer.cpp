@@ -30,10 +30,9 @@ struct Totals {
   std::int64_t correct = 0, images = 0;
 };
 
-void require_finite(double loss, const std::string& which) {
-  if (!std::isfinite(loss))
-    throw kg::Error(fmt::format("the {} is {}: training has diverged; try a lower learning rate", which,
-                                std::isnan(loss) ? "NaN" : "infinite"));
+[[noreturn]] void report_divergence(double loss, const std::string& which) {
+  throw kg::Error(fmt::format("the {} is {}: training has diverged; try a lower learning rate", which,
+                              std::isnan(loss) ? "NaN" : "infinite"));
 }
 
 /// One pass over the training data; less if `stop` is set.
@@ -51,7 +50,8 @@ Totals train_epoch(kg::nn::Module& network, Sgd& sgd, Loader& loader, int epoch,
     const kg::Tensor output = network(images);
     const kg::Tensor loss = kg::nll_loss(output, labels);
     const double value = loss.item();
-    require_finite(value, fmt::format("loss of epoch {}, batch {}", epoch, index));
+    if (!std::isfinite(value))
+      report_divergence(value, fmt::format("loss of epoch {}, batch {}", epoch, index));
     loss.backward();
     sgd.step();
     totals.loss += value * static_cast<double>(labels.numel());
@@ -126,7 +126,8 @@ TrainResult train(const Recipe& recipe, const Dataset& data, const TrainOptions&
       break;
     }
     evaluation = evaluate(network, data.test, options.device);
-    require_finite(evaluation.loss, fmt::format("test loss after epoch {}", epoch));
+    if (!std::isfinite(evaluation.loss))
+      report_divergence(evaluation.loss, fmt::format("test loss after epoch {}", epoch));
     if (!options.quiet) fmt::print("{}", test_line(evaluation.loss, evaluation.correct, data.test.count));
     std::fflush(stdout);
     result.epochs.push_back({.epoch = epoch,

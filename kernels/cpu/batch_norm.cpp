@@ -60,15 +60,6 @@ std::vector<Channel<T>> channels_of(const BatchNormProblem& p, const T* gamma, c
   return channels;
 }
 
-/// output = a piece times its dropout factors.
-template <class T>
-void drop(const BatchNormProblem& p, const Piece& piece, const T* input, T* output) {
-  thread_local Scratch<T> memory;
-  T* factors = memory.reserve(max_piece);
-  dropout_factors(p.dropout, piece.first, piece.count, factors);
-  plane_loops<T>().drop(input, factors, piece.count, output);
-}
-
 template <class T>
 void normalize(const BatchNormProblem& p, const std::vector<Channel<T>>& channels, const T* input,
                T* output) {
@@ -77,7 +68,7 @@ void normalize(const BatchNormProblem& p, const std::vector<Channel<T>>& channel
     T* result = output + piece.first;
     loops.normalize(channels[static_cast<std::size_t>(piece.channel)], input + piece.first, piece.count,
                     result);
-    if (p.dropout.p > 0) drop(p, piece, result, result);
+    if (p.dropout.p > 0) drop(p.dropout, piece.first, piece.count, result, result);
   });
 }
 
@@ -149,7 +140,7 @@ void backward(const BatchNormProblem& p, bool batch_statistics, const T* input, 
     const T* gradient = grad_output + piece.first;
     if (dropped) {
       T* masked = grad_input ? grad_input + piece.first : memory.reserve(max_piece);
-      drop(p, piece, gradient, masked);
+      drop(p.dropout, piece.first, piece.count, gradient, masked);
       gradient = masked;
     }
     pieces[i] = loops.gradient_sums(channels[static_cast<std::size_t>(piece.channel)], input + piece.first,

@@ -73,17 +73,6 @@ HWY_INLINE double total(Vector<T> sum) {
 }
 
 template <class T>
-void drop(const T* x, const T* factors, std::int64_t count, T* y) {
-  const Lanes<T> d;
-  const Span<T> span{count};
-  for_vectors<T>(count, [&](std::int64_t i, auto tail) HWY_ATTR {
-    const Vector<T> factor = span.load(factors, i, tail);
-    const Vector<T> product = hn::Mul(span.load(x, i, tail), factor);
-    span.store(hn::IfThenZeroElse(hn::Eq(factor, hn::Zero(d)), product), y, i, tail);
-  });
-}
-
-template <class T>
 Moments moments(const T* x, std::int64_t count, bool relu_before) {
   const Lanes<T> d;
   const Span<T> span{count};
@@ -154,13 +143,13 @@ void input_gradient(const Channel<T>& channel, T mean_plain, T mean_normalized, 
 }
 
 const PlaneLoops<float>& float_loops() {
-  static constexpr PlaneLoops<float> loops{drop<float>, moments<float>, normalize<float>,
-                                           gradient_sums<float>, input_gradient<float>};
+  static constexpr PlaneLoops<float> loops{moments<float>, normalize<float>, gradient_sums<float>,
+                                           input_gradient<float>};
   return loops;
 }
 const PlaneLoops<double>& double_loops() {
-  static constexpr PlaneLoops<double> loops{drop<double>, moments<double>, normalize<double>,
-                                            gradient_sums<double>, input_gradient<double>};
+  static constexpr PlaneLoops<double> loops{moments<double>, normalize<double>, gradient_sums<double>,
+                                            input_gradient<double>};
   return loops;
 }
 

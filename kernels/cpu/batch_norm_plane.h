@@ -27,8 +27,6 @@ struct GradientSums {
 
 template <class T>
 struct PlaneLoops {
-  /// y = x * factors; 0 where the factor is, even if x is infinite or NaN. y may be x.
-  void (*drop)(const T* x, const T* factors, std::int64_t count, T* y);
   Moments (*moments)(const T* x, std::int64_t count, bool relu_before);
   void (*normalize)(const Channel<T>&, const T* x, std::int64_t count, T* y);
   GradientSums (*gradient_sums)(const Channel<T>&, const T* x, const T* grad_output, std::int64_t count);

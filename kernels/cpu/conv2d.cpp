@@ -26,6 +26,15 @@ constexpr std::int64_t pass_bytes = 512 << 10;
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return a > 0 ? (a + b - 1) / b : 0; }
 std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a, b) * b; }
 
+/// Calls body(image, group) for every group of every image, images shared out among the threads.
+template <class Body>
+void for_images(const Conv2dProblem& p, const Body& body) {
+  parallel_for_ranges(p.n, images_per_task, [&](Range images) {
+    for (std::int64_t n = images.begin; n < images.end; ++n)
+      for (std::int64_t g = 0; g < p.groups; ++g) body(n, g);
+  });
+}
+
 /// One direction, vertical or horizontal, of a convolution.
 struct Axis {
   std::int64_t in, out, kernel, stride, padding, dilation;
@@ -186,7 +195,7 @@ void forward(const Conv2dProblem& p, const T* input, const T* weight, const T* b
   for (std::int64_t g = 0; g < p.groups; ++g)
     weights.push_back(transposed(weight + g * channels * layout.taps(), channels, layout.taps()));
 
-  const auto convolve = [&](std::int64_t n, std::int64_t g) {
+  for_images(p, [&](std::int64_t n, std::int64_t g) {
     thread_local Scratch<T> packed_memory;
     const T* source = input + (n * p.c_in + g * layout.channels) * p.h * p.w;
     if (!layout.usable_in_place((p.n - n - 1) * p.c_in * p.h * p.w)) {
@@ -204,10 +213,6 @@ void forward(const Conv2dProblem& p, const T* input, const T* weight, const T* b
                              .width = out_w,
                              .pitch = layout.pitch,
                              .output = output + (n * p.c_out + g * channels) * out_h * out_w});
-  };
-  parallel_for_ranges(p.n, images_per_task, [&](Range images) {
-    for (std::int64_t n = images.begin; n < images.end; ++n)
-      for (std::int64_t g = 0; g < p.groups; ++g) convolve(n, g);
   });
 }
 
@@ -301,7 +306,7 @@ void backward_input(const Conv2dProblem& p, const T* grad_output, const T* weigh
     for (std::int64_t b = 0; b < std::min(p.stride_w, p.w); ++b)
       phases.push_back(gradient_phase(p, layout, a, b, weight));
 
-  const auto convolve = [&](std::int64_t n, std::int64_t g) {
+  for_images(p, [&](std::int64_t n, std::int64_t g) {
     thread_local Scratch<T> packed_memory, output_memory;
     T* packed = packed_memory.reserve(layout.packed_size());
     layout.pack(grad_output + (n * p.c_out + g * layout.channels) * p.out_h() * p.out_w(), packed);
@@ -321,10 +326,6 @@ void backward_input(const Conv2dProblem& p, const T* grad_output, const T* weigh
       for (std::int64_t c = 0; c < c_in && !one_phase; ++c)
         scatter(p, phase, computed + c * phase.rows * phase.columns, image + c * p.h * p.w);
     }
-  };
-  parallel_for_ranges(p.n, images_per_task, [&](Range images) {
-    for (std::int64_t n = images.begin; n < images.end; ++n)
-      for (std::int64_t g = 0; g < p.groups; ++g) convolve(n, g);
   });
 }
 

@@ -61,6 +61,26 @@ void philox_blocks(std::uint64_t seed, std::uint64_t offset, std::uint32_t purpo
   }
 }
 
+template <class T>
+HWY_INLINE void multiply_kept(const T* x, const T* factors, std::int64_t count, T* y) {
+  const hn::ScalableTag<T> d;
+  const std::int64_t lanes = hn::Lanes(d);
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    const auto factor = hn::LoadU(d, factors + i);
+    const auto product = hn::Mul(hn::LoadU(d, x + i), factor);
+    hn::StoreU(hn::IfThenZeroElse(hn::Eq(factor, hn::Zero(d)), product), d, y + i);
+  }
+  for (; i < count; ++i) y[i] = factors[i] == 0 ? T(0) : x[i] * factors[i];
+}
+
+void multiply_floats(const float* x, const float* factors, std::int64_t count, float* y) {
+  multiply_kept(x, factors, count, y);
+}
+void multiply_doubles(const double* x, const double* factors, std::int64_t count, double* y) {
+  multiply_kept(x, factors, count, y);
+}
+
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace kg::kernels::cpu
@@ -70,6 +90,8 @@ HWY_AFTER_NAMESPACE();
 namespace kg::kernels::cpu {
 
 HWY_EXPORT(philox_blocks);
+HWY_EXPORT(multiply_floats);
+HWY_EXPORT(multiply_doubles);
 
 template <class T>
 void dropout_factors(const DropoutProblem& problem, std::int64_t first, std::int64_t count, T* factors) {
@@ -92,14 +114,28 @@ void dropout_factors(const DropoutProblem& problem, std::int64_t first, std::int
 template void dropout_factors(const DropoutProblem&, std::int64_t, std::int64_t, float*);
 template void dropout_factors(const DropoutProblem&, std::int64_t, std::int64_t, double*);
 
+template <class T>
+void drop(const DropoutProblem& problem, std::int64_t first, std::int64_t count, const T* input, T* output) {
+  thread_local Scratch<T> memory;
+  T* factors = memory.reserve(count);
+  dropout_factors(problem, first, count, factors);
+  if constexpr (sizeof(T) == 4)
+    HWY_DYNAMIC_DISPATCH(multiply_floats)(input, factors, count, output);
+  else
+    HWY_DYNAMIC_DISPATCH(multiply_doubles)(input, factors, count, output);
+}
+template void drop(const DropoutProblem&, std::int64_t, std::int64_t, const float*, float*);
+template void drop(const DropoutProblem&, std::int64_t, std::int64_t, const double*, double*);
+
 namespace {
+
+/// Elements that are dropped at once: their factors stay in the first-level cache.
+constexpr std::int64_t elements_per_task = 2048;
 
 template <class T>
 void apply(const DropoutProblem& problem, std::int64_t count, const T* input, T* output, Stream) {
-  parallel_for_ranges(count, elements_per_piece, [&](Range range) {
-    dropout_factors(problem, range.begin, range.end - range.begin, output + range.begin);
-    for (std::int64_t i = range.begin; i < range.end; ++i)
-      output[i] = output[i] == 0 ? T(0) : output[i] * input[i];
+  parallel_for_ranges(count, elements_per_task, [&](Range range) {
+    drop(problem, range.begin, range.end - range.begin, input + range.begin, output + range.begin);
   });
 }
 

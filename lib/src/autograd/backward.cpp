@@ -37,10 +37,6 @@ void accumulate_into_leaf(Tensor::Impl& leaf, Tensor gradient) {
   leaf.grad = sum.shared_impl();
 }
 
-std::string described(const Shape& shape, TensorOptions options) {
-  return std::string(name_of(options.dtype)) + " " + to_string(shape) + " on " + options.device.name();
-}
-
 void check_gradients(const Node& node, const std::vector<Tensor>& gradients) {
   const std::string rule = node.name + ": its backward rule returned ";
   if (gradients.size() != node.edges.size())
@@ -123,9 +119,7 @@ void Tensor::backward(const Tensor& gradient, bool retain_graph) const {
   if (!requires_grad())
     throw Error("backward: the tensor requires no gradient, and neither does anything it was computed from");
   if (gradient.shape() != shape() || gradient.dtype() != dtype() || gradient.device() != device())
-    throw Error("backward: the gradient given is " + std::string(name_of(gradient.dtype())) + " " +
-                to_string(gradient.shape()) + " on " + gradient.device().name() + ", expected " +
-                std::string(name_of(dtype())) + " " + to_string(shape()) + " on " + device().name());
+    throw Error("backward: the gradient given is " + described(gradient) + ", expected " + described(*this));
   const NoGrad no_grad;
   if (is_leaf()) return accumulate_into_leaf(*impl_, gradient);
   BackwardWalk(retain_graph).run(impl_->grad_fn, gradient);

@@ -210,6 +210,14 @@ Tensor share_storage(const Tensor& tensor, Shape shape) {
   return Tensor(std::move(impl));
 }
 
+std::string described(const Shape& shape, TensorOptions options) {
+  return std::string(name_of(options.dtype)) + " " + to_string(shape) + " on " + options.device.name();
+}
+
+std::string described(const Tensor& tensor) {
+  return described(tensor.shape(), {.dtype = tensor.dtype(), .device = tensor.device()});
+}
+
 bool Tensor::requires_grad() const { return checked(impl()).requires_grad || impl_->grad_fn != nullptr; }
 
 Tensor& Tensor::set_requires_grad(bool requires_grad) {
@@ -230,9 +238,7 @@ Tensor Tensor::grad() const { return Tensor(checked(impl()).grad); }
 void Tensor::set_grad(Tensor grad) {
   checked(impl());
   if (grad.defined() && (grad.shape() != shape() || grad.dtype() != dtype() || grad.device() != device()))
-    throw Error("Tensor::set_grad: the gradient is " + std::string(name_of(grad.dtype())) + " " +
-                to_string(grad.shape()) + " on " + grad.device().name() + ", expected " +
-                std::string(name_of(dtype())) + " " + to_string(shape()) + " on " + device().name());
+    throw Error("Tensor::set_grad: the gradient is " + described(grad) + ", expected " + described(*this));
   impl_->grad = std::move(grad.impl_);
 }
 

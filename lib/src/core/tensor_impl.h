@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "autograd/node.h"
 #include "core/storage.h"
@@ -20,6 +21,10 @@ struct Tensor::Impl {
 
 /// A tensor over existing memory: the same elements under a shape.
 Tensor share_storage(const Tensor& tensor, Shape shape);
+
+/// "float32 [128, 1, 28, 28] on cpu": how error messages speak of a tensor.
+std::string described(const Shape& shape, TensorOptions options);
+std::string described(const Tensor& tensor);
 
 /// The elements as the kernels take them: on whatever device, of a dtype that the caller has checked.
 template <class T>

@@ -1,12 +1,12 @@
 #include "ops/check.h"
 
+#include "core/tensor_impl.h"
+
 namespace kg::check {
 
 std::string Argument::described() const {
   return std::string(op) + ": " + std::string(name) + " is " +
-         (tensor.defined() ? std::string(name_of(tensor.dtype())) + " " + to_string(tensor.shape()) + " on " +
-                                 tensor.device().name()
-                           : "undefined");
+         (tensor.defined() ? kg::described(tensor) : "undefined");
 }
 
 void is_floating(const Argument& argument) {
