@@ -16,9 +16,9 @@ std::function<void()> forward(const bench::PoolCase& c) {
 
 std::function<void()> backward(const bench::PoolCase& c) {
   return [c, grad_output = bench::random_tensor(c.output())] {
-    kg::Tensor grad_input = kg::Tensor::empty(c.input);
-    kg::kernels::cpu::avg_pool2d<float>().backward(c.problem(), true, grad_output.data<float>(),
-                                                   grad_input.data<float>(), {});
+    kg::Tensor grad_input = bench::empty(c.input);
+    BENCH_KERNELS(avg_pool2d)
+        .backward(c.problem(), true, kg::raw<float>(grad_output), kg::raw<float>(grad_input), {});
   };
 }
 

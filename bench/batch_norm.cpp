@@ -24,9 +24,10 @@ struct Case {
 
 std::function<void()> forward(const Case& c) {
   const kg::Shape channels = {c.input[1]};
-  return [c, input = bench::random_tensor(c.input), gamma = kg::Tensor::ones(channels),
-          beta = kg::Tensor::zeros(channels), running_mean = kg::Tensor::zeros(channels),
-          running_var = kg::Tensor::ones(channels)] {
+  return [c, input = bench::random_tensor(c.input), gamma = kg::Tensor::ones(channels, bench::options()),
+          beta = kg::Tensor::zeros(channels, bench::options()),
+          running_mean = kg::Tensor::zeros(channels, bench::options()),
+          running_var = kg::Tensor::ones(channels, bench::options())] {
     kg::batch_norm(input, gamma, beta, running_mean, running_var,
                    {.training = true, .relu_before = c.fused, .dropout = c.problem().dropout.p});
   };
@@ -35,14 +36,16 @@ std::function<void()> forward(const Case& c) {
 std::function<void()> backward(const Case& c) {
   const kg::Shape channels = {c.input[1]};
   return [c, channels, input = bench::random_tensor(c.input), grad_output = bench::random_tensor(c.input),
-          gamma = kg::Tensor::ones(channels), beta = kg::Tensor::zeros(channels),
-          mean = kg::Tensor::zeros(channels), inv_std = kg::Tensor::ones(channels)] {
-    kg::Tensor grad_input = kg::Tensor::empty(c.input);
-    kg::Tensor grad_gamma = kg::Tensor::empty(channels), grad_beta = kg::Tensor::empty(channels);
-    kg::kernels::cpu::batch_norm<float>().backward(
-        c.problem(), true, input.data<float>(), grad_output.data<float>(), gamma.data<float>(),
-        beta.data<float>(), mean.data<float>(), inv_std.data<float>(), grad_input.data<float>(),
-        grad_gamma.data<float>(), grad_beta.data<float>(), {});
+          gamma = kg::Tensor::ones(channels, bench::options()),
+          beta = kg::Tensor::zeros(channels, bench::options()),
+          mean = kg::Tensor::zeros(channels, bench::options()),
+          inv_std = kg::Tensor::ones(channels, bench::options())] {
+    kg::Tensor grad_input = bench::empty(c.input);
+    kg::Tensor grad_gamma = bench::empty(channels), grad_beta = bench::empty(channels);
+    BENCH_KERNELS(batch_norm)
+        .backward(c.problem(), true, kg::raw<float>(input), kg::raw<float>(grad_output),
+                  kg::raw<float>(gamma), kg::raw<float>(beta), kg::raw<float>(mean), kg::raw<float>(inv_std),
+                  kg::raw<float>(grad_input), kg::raw<float>(grad_gamma), kg::raw<float>(grad_beta), {});
   };
 }
 

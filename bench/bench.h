@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/tensor_impl.h"
 #include "kernelgrad/kernelgrad.h"
 
 namespace bench {
@@ -20,7 +21,8 @@ struct Work {
 };
 
 /// Registers a benchmark. `prepare` makes the arguments and returns the call to time, which runs without
-/// recording a graph; wall-clock time, and GFLOP/s and GB/s from `work`, are what is printed.
+/// recording a graph; wall-clock time, GFLOP/s and GB/s from `work`, and where the device's peaks are known
+/// the share of the roof, are what is printed.
 ///
 /// The name says all that a peer needs to time the same call: operation, shape of the input, and what else
 /// differs from the defaults: "conv2d_forward/128x8x24x24/out:16/k:3". See peer_ops.py.
@@ -36,8 +38,20 @@ std::string shape_suffix(const kg::Shape& shape);
 /// "/k:3", or nothing where the value is the default.
 std::string option_suffix(const std::string& name, double value, double standard);
 
+/// Where the operations run: --device.
+kg::Device device();
+/// Of float32 tensors there.
+inline kg::TensorOptions options() { return {.device = device()}; }
+inline kg::Tensor empty(const kg::Shape& shape, kg::DType dtype = kg::DType::float32) {
+  return kg::Tensor::empty(shape, {.dtype = dtype, .device = device()});
+}
 /// A float32 tensor of numbers uniform in [-1, 1), the same in every run.
 kg::Tensor random_tensor(const kg::Shape& shape);
+
+/// The kernels of an operation on device(): BENCH_KERNELS(conv2d).backward_input(...). A macro because a
+/// namespace cannot be a template argument.
+#define BENCH_KERNELS(op) \
+  (bench::device().is_cuda() ? kg::kernels::cuda::op<float>() : kg::kernels::cpu::op<float>())
 
 /// Bytes of float32 tensors with so many elements in all.
 constexpr std::int64_t float_bytes(std::int64_t elements) { return 4 * elements; }

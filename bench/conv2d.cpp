@@ -63,17 +63,17 @@ std::function<void()> forward(const Case& c) {
 
 std::function<void()> backward_input(const Case& c) {
   return [grad_output = bench::random_tensor(c.output()), weight = bench::random_tensor(c.weight()), c] {
-    kg::Tensor grad_input = kg::Tensor::empty(c.input);
-    kg::kernels::cpu::conv2d<float>().backward_input(c.problem(), grad_output.data<float>(),
-                                                     weight.data<float>(), grad_input.data<float>(), {});
+    kg::Tensor grad_input = bench::empty(c.input);
+    BENCH_KERNELS(conv2d).backward_input(c.problem(), kg::raw<float>(grad_output), kg::raw<float>(weight),
+                                         kg::raw<float>(grad_input), {});
   };
 }
 
 std::function<void()> backward_weight(const Case& c) {
   return [grad_output = bench::random_tensor(c.output()), input = bench::random_tensor(c.input), c] {
-    kg::Tensor grad_weight = kg::Tensor::empty(c.weight());
-    kg::kernels::cpu::conv2d<float>().backward_weight(
-        c.problem(), input.data<float>(), grad_output.data<float>(), grad_weight.data<float>(), {});
+    kg::Tensor grad_weight = bench::empty(c.weight());
+    BENCH_KERNELS(conv2d).backward_weight(c.problem(), kg::raw<float>(input), kg::raw<float>(grad_output),
+                                          kg::raw<float>(grad_weight), {});
   };
 }
 

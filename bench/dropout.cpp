@@ -12,9 +12,9 @@ std::function<void()> forward(const kg::Shape& shape) {
 
 std::function<void()> backward(const kg::Shape& shape) {
   return [grad_output = bench::random_tensor(shape)] {
-    kg::Tensor grad_input = kg::Tensor::empty(grad_output.shape());
-    kg::kernels::cpu::dropout<float>().apply({.p = p}, grad_output.numel(), grad_output.data<float>(),
-                                             grad_input.data<float>(), {});
+    kg::Tensor grad_input = bench::empty(grad_output.shape());
+    BENCH_KERNELS(dropout).apply({.p = p}, grad_output.numel(), kg::raw<float>(grad_output),
+                                 kg::raw<float>(grad_input), {});
   };
 }
 

@@ -27,9 +27,10 @@ std::function<void()> scale(const kg::Shape& shape) {
 }
 
 std::function<void()> accumulate(const kg::Shape& shape) {
-  return [input = bench::random_tensor(shape), accumulator = kg::Tensor::zeros(shape)]() mutable {
-    kg::kernels::cpu::elementwise<float>().accumulate(input.numel(), input.data<float>(),
-                                                      accumulator.data<float>(), {});
+  return [input = bench::random_tensor(shape),
+          accumulator = kg::Tensor::zeros(shape, bench::options())]() mutable {
+    BENCH_KERNELS(elementwise)
+        .accumulate(input.numel(), kg::raw<float>(input), kg::raw<float>(accumulator), {});
   };
 }
 

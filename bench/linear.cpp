@@ -34,18 +34,18 @@ std::function<void()> forward(const Case& c) {
 std::function<void()> backward_input(const Case& c) {
   return
       [c, grad_output = bench::random_tensor({c.rows, c.out}), weight = bench::random_tensor({c.out, c.in})] {
-        kg::Tensor grad_input = kg::Tensor::empty({c.rows, c.in});
-        kg::kernels::cpu::linear<float>().backward_input(c.problem(), grad_output.data<float>(),
-                                                         weight.data<float>(), grad_input.data<float>(), {});
+        kg::Tensor grad_input = bench::empty({c.rows, c.in});
+        BENCH_KERNELS(linear).backward_input(c.problem(), kg::raw<float>(grad_output), kg::raw<float>(weight),
+                                             kg::raw<float>(grad_input), {});
       };
 }
 
 std::function<void()> backward_weight(const Case& c) {
   return
       [c, grad_output = bench::random_tensor({c.rows, c.out}), input = bench::random_tensor({c.rows, c.in})] {
-        kg::Tensor grad_weight = kg::Tensor::empty({c.out, c.in});
-        kg::kernels::cpu::linear<float>().backward_weight(
-            c.problem(), input.data<float>(), grad_output.data<float>(), grad_weight.data<float>(), {});
+        kg::Tensor grad_weight = bench::empty({c.out, c.in});
+        BENCH_KERNELS(linear).backward_weight(c.problem(), kg::raw<float>(input), kg::raw<float>(grad_output),
+                                              kg::raw<float>(grad_weight), {});
       };
 }
 

@@ -13,9 +13,10 @@ std::function<void()> forward(const kg::Shape& shape) {
 std::function<void()> backward(const kg::Shape& shape) {
   return [shape, output = kg::log_softmax(bench::random_tensor(shape)),
           grad_output = bench::random_tensor(shape)] {
-    kg::Tensor grad_input = kg::Tensor::empty(shape);
-    kg::kernels::cpu::log_softmax<float>().backward(shape[0], shape[1], output.data<float>(),
-                                                    grad_output.data<float>(), grad_input.data<float>(), {});
+    kg::Tensor grad_input = bench::empty(shape);
+    BENCH_KERNELS(log_softmax)
+        .backward(shape[0], shape[1], kg::raw<float>(output), kg::raw<float>(grad_output),
+                  kg::raw<float>(grad_input), {});
   };
 }
 

@@ -15,14 +15,15 @@ std::function<void()> forward(const bench::PoolCase& c) {
 
 std::function<void()> backward(const bench::PoolCase& c) {
   const kg::Tensor input = bench::random_tensor(c.input);
-  kg::Tensor output = kg::Tensor::empty(c.output());
-  kg::Tensor argmax = kg::Tensor::empty(c.output(), {.dtype = kg::DType::int32});
-  kg::kernels::cpu::max_pool2d<float>().forward(c.problem(), input.data<float>(), output.data<float>(),
-                                                argmax.data<std::int32_t>(), {});
+  kg::Tensor output = bench::empty(c.output());
+  kg::Tensor argmax = bench::empty(c.output(), kg::DType::int32);
+  BENCH_KERNELS(max_pool2d)
+      .forward(c.problem(), kg::raw<float>(input), kg::raw<float>(output), kg::raw<std::int32_t>(argmax), {});
   return [c, argmax, grad_output = bench::random_tensor(c.output())] {
-    kg::Tensor grad_input = kg::Tensor::empty(c.input);
-    kg::kernels::cpu::max_pool2d<float>().backward(c.problem(), grad_output.data<float>(),
-                                                   argmax.data<std::int32_t>(), grad_input.data<float>(), {});
+    kg::Tensor grad_input = bench::empty(c.input);
+    BENCH_KERNELS(max_pool2d)
+        .backward(c.problem(), kg::raw<float>(grad_output), kg::raw<std::int32_t>(argmax),
+                  kg::raw<float>(grad_input), {});
   };
 }
 

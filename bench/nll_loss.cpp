@@ -9,7 +9,7 @@ const kg::Shape shapes[] = {{128, 10}, {128, 1000}};
 kg::Tensor labels_for(const kg::Shape& shape) {
   std::vector<std::int64_t> labels;
   for (std::int64_t row = 0; row < shape[0]; ++row) labels.push_back(row % shape[1]);
-  return kg::Tensor::from(labels, {shape[0]});
+  return kg::Tensor::from(labels, {shape[0]}, bench::device());
 }
 
 std::function<void()> forward(const kg::Shape& shape) {
@@ -17,11 +17,11 @@ std::function<void()> forward(const kg::Shape& shape) {
 }
 
 std::function<void()> backward(const kg::Shape& shape) {
-  return [shape, labels = labels_for(shape), grad_loss = kg::Tensor::ones({})] {
-    kg::Tensor grad_input = kg::Tensor::empty(shape);
-    kg::kernels::cpu::nll_loss<float>().backward(shape[0], shape[1], 1.0 / static_cast<double>(shape[0]),
-                                                 grad_loss.data<float>(), labels.data<std::int64_t>(),
-                                                 grad_input.data<float>(), {});
+  return [shape, labels = labels_for(shape), grad_loss = kg::Tensor::ones({}, bench::options())] {
+    kg::Tensor grad_input = bench::empty(shape);
+    BENCH_KERNELS(nll_loss).backward(shape[0], shape[1], 1.0 / static_cast<double>(shape[0]),
+                                     kg::raw<float>(grad_loss), kg::raw<std::int64_t>(labels),
+                                     kg::raw<float>(grad_input), {});
   };
 }
 

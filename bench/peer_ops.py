@@ -188,6 +188,24 @@ def nll_loss_backward(case):
     return lambda: aten.nll_loss_backward(grad_loss, x, labels, None, mean, -100, total_weight)
 
 
+def cross_entropy_forward(case):
+    x, labels = nll_loss_arguments(case)
+    return lambda: F.cross_entropy(x, labels)
+
+
+def cross_entropy_backward(case):
+    x, labels = nll_loss_arguments(case)
+    log_probabilities, total_weight = F.log_softmax(x, 1), torch.tensor(float(case.shape[0]))
+    grad_loss, mean = torch.tensor(1.0), 1
+
+    # What autograd runs: the log-probabilities are saved by forward.
+    def call():
+        grad = aten.nll_loss_backward(grad_loss, log_probabilities, labels, None, mean, -100, total_weight)
+        return aten._log_softmax_backward_data(grad, log_probabilities, 1, torch.float32)
+
+    return call
+
+
 def binary(function):
     def prepare_binary(case):
         a = case.input()
@@ -238,6 +256,8 @@ PEERS = {
     "log_softmax_backward": log_softmax_backward,
     "nll_loss_forward": nll_loss_forward,
     "nll_loss_backward": nll_loss_backward,
+    "cross_entropy_forward": cross_entropy_forward,
+    "cross_entropy_backward": cross_entropy_backward,
     "add": binary(torch.add),
     "mul": binary(torch.mul),
     "scale": scale,

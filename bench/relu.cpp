@@ -10,9 +10,9 @@ std::function<void()> forward(const kg::Shape& shape) {
 
 std::function<void()> backward(const kg::Shape& shape) {
   return [output = kg::relu(bench::random_tensor(shape)), grad_output = bench::random_tensor(shape)] {
-    kg::Tensor grad_input = kg::Tensor::empty(output.shape());
-    kg::kernels::cpu::relu<float>().backward(output.numel(), output.data<float>(), grad_output.data<float>(),
-                                             grad_input.data<float>(), {});
+    kg::Tensor grad_input = bench::empty(output.shape());
+    BENCH_KERNELS(relu).backward(output.numel(), kg::raw<float>(output), kg::raw<float>(grad_output),
+                                 kg::raw<float>(grad_input), {});
   };
 }
 

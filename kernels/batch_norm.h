@@ -25,10 +25,11 @@ template <class T>
 struct BatchNormKernels {
   /// Normalises with the batch's mean and biased variance over (n, plane); writes mean and 1 / sqrt(variance
   /// + epsilon) for backward. If running_mean is not null: running = (1 - momentum) * running + momentum *
-  /// batch, where the variance's batch value is the unbiased one.
+  /// batch, where the variance's batch value is the unbiased one; and if num_batches_tracked is not null, it
+  /// goes up by one.
   void (*forward_training)(const BatchNormProblem&, const T* input, const T* gamma, const T* beta,
-                           double momentum, T* running_mean, T* running_var, T* mean, T* inv_std, T* output,
-                           Stream);
+                           double momentum, T* running_mean, T* running_var,
+                           std::int64_t* num_batches_tracked, T* mean, T* inv_std, T* output, Stream);
   /// Normalises with given mean and variance; writes 1 / sqrt(variance + epsilon) for backward.
   void (*forward_inference)(const BatchNormProblem&, const T* input, const T* gamma, const T* beta,
                             const T* mean, const T* var, T* inv_std, T* output, Stream);

@@ -30,6 +30,12 @@ bool is_available();
 std::string unavailable_reason();
 /// The device's product name.
 std::string device_name();
+/// What the device can do at best, from its clocks: 10^9 float32 operations outside the tensor cores, and
+/// 10^9 bytes of memory traffic, a second.
+struct Peaks {
+  double gflops, gbs;
+};
+Peaks peaks();
 }  // namespace cuda
 
 }  // namespace kg::kernels

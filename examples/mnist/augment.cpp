@@ -56,15 +56,8 @@ std::int64_t pixel_at(std::int64_t position) { return position >> 16; }
 std::int64_t pixel_at(double position) { return static_cast<std::int64_t>(position); }
 
 template <typename Coordinate>
-struct Walk {
-  Coordinate x, y;              // source of the first output pixel's centre
-  Coordinate x_right, y_right;  // its step for one output pixel to the right
-  Coordinate x_down, y_down;    // and for one row down
-};
-
-template <typename Coordinate>
 void gather(const std::uint8_t* in, std::uint8_t* out, int height, int width, const Walk<Coordinate>& walk,
-            std::uint8_t fill) {
+            int fill) {
   Coordinate row_x = walk.x;
   Coordinate row_y = walk.y;
   for (int i = 0; i < height; ++i) {
@@ -72,7 +65,7 @@ void gather(const std::uint8_t* in, std::uint8_t* out, int height, int width, co
     Coordinate y = row_y;
     for (int j = 0; j < width; ++j) {
       const bool inside = is_inside(x, width) && is_inside(y, height);
-      *out++ = inside ? in[pixel_at(y) * width + pixel_at(x)] : fill;
+      *out++ = inside ? in[pixel_at(y) * width + pixel_at(x)] : static_cast<std::uint8_t>(fill);
       x += walk.x_right;
       y += walk.y_right;
     }
@@ -91,15 +84,59 @@ bool fits_fixed(const SourceMap& map, int height, int width) {
   return true;
 }
 
+PixelOp plan_warp(int height, int width, const AffineParameters& parameters, std::uint8_t fill) {
+  if (!(parameters.scale > 0))
+    throw kg::Error(fmt::format("warp_affine: scale is {}, expected a positive factor", parameters.scale));
+  const SourceMap map = source_map(height, width, parameters);
+  const double x = map.x0 + map.xx * 0.5 + map.xy * 0.5;
+  const double y = map.y0 + map.yx * 0.5 + map.yy * 0.5;
+  PixelOp op{.kind = PixelOp::Kind::warp_fixed, .factor = 0, .fill = fill, .fixed_walk = {}};
+  // PIL's choice: fixed point for what is turned or sheared and stays in its range, doubles for the rest.
+  if ((map.xy != 0 || map.yx != 0) && fits_fixed(map, height, width)) {
+    op.fixed_walk = {to_fixed(x),      to_fixed(y),      to_fixed(map.xx),
+                     to_fixed(map.yx), to_fixed(map.xy), to_fixed(map.yy)};
+  } else {
+    op.kind = PixelOp::Kind::warp_precise;
+    op.precise_walk = {x, y, map.xx, map.yx, map.xy, map.yy};
+  }
+  return op;
+}
+
+void warp(const std::uint8_t* in, std::uint8_t* out, int height, int width, const PixelOp& op) {
+  if (op.kind == PixelOp::Kind::warp_fixed)
+    gather(in, out, height, width, op.fixed_walk, op.fill);
+  else
+    gather(in, out, height, width, op.precise_walk, op.fill);
+}
+
+PixelOp plan_blend(PixelOp::Kind kind, double factor) {
+  return {.kind = kind, .factor = static_cast<float>(factor), .fill = 0, .fixed_walk = {}};
+}
+
+int mean_grey(std::span<const std::uint8_t> pixels) {
+  const auto sum = std::accumulate(pixels.begin(), pixels.end(), std::uint64_t{0});
+  return static_cast<int>(static_cast<double>(sum) / static_cast<double>(pixels.size()) + 0.5);
+}
+
 // PIL's Image.blend between a grey level (factor 0) and the image (factor 1) or beyond, in float32.
-void blend(std::span<std::uint8_t> pixels, int grey, double factor) {
+void blend(std::span<std::uint8_t> pixels, const PixelOp& op) {
+  if (pixels.empty()) return;
+  const int grey = op.kind == PixelOp::Kind::blend_mean ? mean_grey(pixels) : 0;
   const float start = static_cast<float>(grey);
-  const float alpha = static_cast<float>(factor);
+  const float alpha = op.factor;
   for (std::uint8_t& pixel : pixels) {
     const float blended = start + alpha * static_cast<float>(pixel - grey);
     // By way of int, for which compilers have vector instructions.
     pixel = static_cast<std::uint8_t>(static_cast<int>(std::min(std::max(0.0f, blended), 255.0f)));
   }
+}
+
+void apply_op(const PixelOp& op, Image& image, Image& scratch) {
+  if (op.kind == PixelOp::Kind::blend_black || op.kind == PixelOp::Kind::blend_mean)
+    return blend(image.pixels, op);
+  scratch.resize(image.height, image.width);
+  warp(image.pixels.data(), scratch.pixels.data(), image.height, image.width, op);
+  std::swap(image, scratch);
 }
 
 double jitter_factor(double strength, kg::RandomStream& random) {
@@ -156,28 +193,15 @@ void Image::assign(std::span<const std::uint8_t> source, int new_height, int new
 
 void warp_affine(const std::uint8_t* in, std::uint8_t* out, int height, int width,
                  const AffineParameters& parameters, std::uint8_t fill) {
-  if (!(parameters.scale > 0))
-    throw kg::Error(fmt::format("warp_affine: scale is {}, expected a positive factor", parameters.scale));
-  const SourceMap map = source_map(height, width, parameters);
-  const double x = map.x0 + map.xx * 0.5 + map.xy * 0.5;
-  const double y = map.y0 + map.yx * 0.5 + map.yy * 0.5;
-  // PIL's choice: fixed point for what is turned or sheared and stays in its range, doubles for the rest.
-  if ((map.xy != 0 || map.yx != 0) && fits_fixed(map, height, width))
-    gather<std::int64_t>(
-        in, out, height, width,
-        {to_fixed(x), to_fixed(y), to_fixed(map.xx), to_fixed(map.yx), to_fixed(map.xy), to_fixed(map.yy)},
-        fill);
-  else
-    gather<double>(in, out, height, width, {x, y, map.xx, map.yx, map.xy, map.yy}, fill);
+  warp(in, out, height, width, plan_warp(height, width, parameters, fill));
 }
 
-void adjust_brightness(std::span<std::uint8_t> pixels, double factor) { blend(pixels, 0, factor); }
+void adjust_brightness(std::span<std::uint8_t> pixels, double factor) {
+  blend(pixels, plan_blend(PixelOp::Kind::blend_black, factor));
+}
 
 void adjust_contrast(std::span<std::uint8_t> pixels, double factor) {
-  if (pixels.empty()) return;
-  const auto sum = std::accumulate(pixels.begin(), pixels.end(), std::uint64_t{0});
-  blend(pixels, static_cast<int>(static_cast<double>(sum) / static_cast<double>(pixels.size()) + 0.5),
-        factor);
+  blend(pixels, plan_blend(PixelOp::Kind::blend_mean, factor));
 }
 
 AffineParameters RandomAffine::sample(int height, int width, kg::RandomStream& random) const {
@@ -195,11 +219,8 @@ AffineParameters RandomAffine::sample(int height, int width, kg::RandomStream& r
   return parameters;
 }
 
-void RandomAffine::apply(Image& image, Image& scratch, kg::RandomStream& random) const {
-  const AffineParameters parameters = sample(image.height, image.width, random);
-  scratch.resize(image.height, image.width);
-  warp_affine(image.pixels.data(), scratch.pixels.data(), image.height, image.width, parameters, fill);
-  std::swap(image, scratch);
+void RandomAffine::plan(int height, int width, kg::RandomStream& random, PixelOp* ops) const {
+  *ops = plan_warp(height, width, sample(height, width, random), fill);
 }
 
 JitterParameters ColorJitter::sample(kg::RandomStream& random) const {
@@ -211,8 +232,12 @@ JitterParameters ColorJitter::sample(kg::RandomStream& random) const {
   return parameters;
 }
 
-void ColorJitter::apply(Image& image, Image&, kg::RandomStream& random) const {
-  jitter(image.pixels, sample(random));
+void ColorJitter::plan(int, int, kg::RandomStream& random, PixelOp* ops) const {
+  const JitterParameters parameters = sample(random);
+  for (const JitterOp op : parameters.order) {
+    if (op == JitterOp::brightness) *ops++ = plan_blend(PixelOp::Kind::blend_black, parameters.brightness);
+    if (op == JitterOp::contrast) *ops++ = plan_blend(PixelOp::Kind::blend_mean, parameters.contrast);
+  }
 }
 
 void jitter(std::span<std::uint8_t> pixels, const JitterParameters& parameters) {
@@ -227,8 +252,27 @@ Augmentation::Augmentation(std::vector<Transform> transforms) : transforms_(std:
 }
 
 void Augmentation::apply(Image& image, Image& scratch, kg::RandomStream& random) const {
+  const auto apply = [&](const auto& transform) {
+    std::array<PixelOp, std::decay_t<decltype(transform)>::op_count> ops;
+    transform.plan(image.height, image.width, random, ops.data());
+    for (const PixelOp& op : ops) apply_op(op, image, scratch);
+  };
+  for (const Transform& transform : transforms_) std::visit(apply, transform);
+}
+
+int Augmentation::op_count() const {
+  int count = 0;
   for (const Transform& transform : transforms_)
-    std::visit([&](const auto& t) { t.apply(image, scratch, random); }, transform);
+    count += std::visit([](const auto& t) { return t.op_count; }, transform);
+  return count;
+}
+
+void Augmentation::plan(int height, int width, kg::RandomStream& random, PixelOp* ops) const {
+  const auto plan = [&](const auto& transform) {
+    transform.plan(height, width, random, ops);
+    ops += transform.op_count;
+  };
+  for (const Transform& transform : transforms_) std::visit(plan, transform);
 }
 
 Normalize::Normalize(float mean, float std) : mean_(mean), std_(std) {

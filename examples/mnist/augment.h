@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernelgrad/random.h"
+#include "pixel_op.h"
 
 namespace mnist {
 
@@ -75,8 +76,10 @@ struct RandomAffine {
   /// Angle, scale and shears uniform in their ranges; dx = round(U(-w, w)) with w = translate[0] * width, dy
   /// likewise with the height. Makes six draws, whatever the ranges.
   AffineParameters sample(int height, int width, kg::RandomStream& random) const;
-  /// Transforms `image`, with `scratch` as working space.
-  void apply(Image& image, Image& scratch, kg::RandomStream& random) const;
+
+  static constexpr int op_count = 1;
+  /// Draws for an image of that size, and writes down what is to be done: op_count operations.
+  void plan(int height, int width, kg::RandomStream& random, PixelOp* ops) const;
 };
 
 enum class JitterOp : std::uint8_t { brightness, contrast, saturation, hue };
@@ -99,14 +102,16 @@ struct ColorJitter {
 
   /// A random permutation of the four operations, and the factors of those that change a grey image.
   JitterParameters sample(kg::RandomStream& random) const;
-  /// Transforms `image` in place.
-  void apply(Image& image, Image& scratch, kg::RandomStream& random) const;
+
+  static constexpr int op_count = 2;
+  /// As RandomAffine::plan.
+  void plan(int height, int width, kg::RandomStream& random, PixelOp* ops) const;
 };
 
 /// Does what `parameters` say, in place.
 void jitter(std::span<std::uint8_t> pixels, const JitterParameters& parameters);
 
-/// One step of an augmentation. A new kind has the same `apply` and a check of its arguments in augment.cpp.
+/// One step of an augmentation. A new kind has the same `plan` and a check of its arguments in augment.cpp.
 using Transform = std::variant<RandomAffine, ColorJitter>;
 
 /// Random transforms, applied one after another, as torchvision.transforms.Compose does:
@@ -126,6 +131,12 @@ class Augmentation {
   /// Transforms `image`, with `scratch` as working space; allocates nothing once both have seen the largest
   /// image. Safe to call from several threads, each with its own arguments.
   void apply(Image& image, Image& scratch, kg::RandomStream& random) const;
+
+  /// How many operations the transforms come to for one image.
+  int op_count() const;
+  /// Draws as apply() does for an image of that size, and writes down the operations, op_count() of them, in
+  /// their order.
+  void plan(int height, int width, kg::RandomStream& random, PixelOp* ops) const;
 
  private:
   std::vector<Transform> transforms_;

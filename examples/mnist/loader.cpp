@@ -29,9 +29,18 @@ void Loader::start_epoch(int epoch) {
 
 int Loader::batches() const { return (split_.count + options_.batch_size - 1) / options_.batch_size; }
 
+int Loader::size_of(int index) const {
+  return std::min(options_.batch_size, split_.count - index * options_.batch_size);
+}
+
+kg::RandomStream Loader::random(int image) const {
+  return {options_.seed, kg::RandomPurpose::augmentation, static_cast<std::uint32_t>(epoch_),
+          static_cast<std::uint32_t>(image)};
+}
+
 Batch Loader::batch(int index) const {
   static const Normalize normalize(pixel_mean, pixel_std);
-  const int first = index * options_.batch_size, count = std::min(options_.batch_size, split_.count - first);
+  const int first = index * options_.batch_size, count = size_of(index);
   const std::int64_t pixels = std::int64_t{split_.height} * split_.width;
   Batch batch{.images = kg::Tensor::empty({count, 1, split_.height, split_.width}),
               .labels = kg::Tensor::empty({count}, {.dtype = kg::DType::int64})};
@@ -40,10 +49,9 @@ Batch Loader::batch(int index) const {
   kg::parallel_for(count, [&](std::int64_t i) {
     thread_local Image image, scratch;
     const int sample = order_[static_cast<std::size_t>(first) + static_cast<std::size_t>(i)];
-    kg::RandomStream random(options_.seed, kg::RandomPurpose::augmentation,
-                            static_cast<std::uint32_t>(epoch_), static_cast<std::uint32_t>(sample));
+    kg::RandomStream draws = random(sample);
     image.assign(split_.image(sample), split_.height, split_.width);
-    options_.augmentation.apply(image, scratch, random);
+    options_.augmentation.apply(image, scratch, draws);
     normalize(image.pixels, images + i * pixels);
     labels[i] = split_.labels[static_cast<std::size_t>(sample)];
   });

@@ -35,6 +35,13 @@ class Loader {
   int batches() const;
   /// Batch 0 <= index < batches() of the epoch.
   Batch batch(int index) const;
+  /// How many images it has.
+  int size_of(int index) const;
+
+  /// The image at each place of the epoch.
+  const std::vector<int>& order() const { return order_; }
+  /// What the augmentation of an image draws from.
+  kg::RandomStream random(int image) const;
 
  private:
   const Split& split_;

@@ -28,7 +28,7 @@ struct Arguments {
   std::optional<int> epochs, batch_size, threads;
   std::optional<double> learning_rate;
   std::uint64_t seed = 1;
-  bool quiet = false;
+  bool quiet = false, no_graph = false;
   std::string checkpoint;
   std::vector<std::string> files;
 };
@@ -58,10 +58,12 @@ mnist::Dataset load_data(const Arguments& arguments) {
 kg::Device choose_device(const Arguments& arguments) {
   if (arguments.threads) kg::set_num_threads(*arguments.threads);
   const kg::Device device = kg::Device::parse(arguments.device);
-  std::string why;
-  if (arguments.device == "auto")
-    why = device.is_cuda() ? " (auto: cuda is available)" : " (auto: " + kg::cuda_unavailable_reason() + ")";
-  fmt::print("device: {}{}, {} CPU thread{}\n", device.name(), why, kg::num_threads(),
+  std::string more;
+  if (device.is_cuda())
+    more = " (" + kg::cuda_device_name() + ")";
+  else if (arguments.device == "auto")
+    more = " (auto: " + kg::cuda_unavailable_reason() + ")";
+  fmt::print("device: {}{}, {} CPU thread{}\n", device.name(), more, kg::num_threads(),
              kg::num_threads() == 1 ? "" : "s");
   return device;
 }
@@ -86,7 +88,8 @@ int run_train(const Arguments& arguments) {
                                                   .device = device,
                                                   .dataset = dataset_name(arguments),
                                                   .out = out,
-                                                  .quiet = arguments.quiet},
+                                                  .quiet = arguments.quiet,
+                                                  .graph = !arguments.no_graph},
                                                  stop);
   if (result.interrupted) {
     fmt::print(stderr, "interrupted after {} whole epochs; their results are in {}\n", result.epochs.size(),
@@ -210,6 +213,8 @@ int main(int argc, char** argv) try {
   train.add_option("--out", arguments.out, "folder for the results (default: runs/ID-seedS)")
       ->type_name("DIR");
   train.add_flag("--quiet", arguments.quiet, "no progress, only the verdict");
+  train.add_flag("--no-graph", arguments.no_graph,
+                 "on cuda: launch each kernel by itself instead of replaying a recorded step; same results");
   add_data_options(train, arguments);
   add_device_options(train, arguments);
 

@@ -1,46 +1,106 @@
 #include "sgd.h"
 
+#include "cuda/kernels.h"
 #include "kernelgrad/autograd.h"
 
 namespace mnist {
 
-Sgd::Sgd(std::vector<kg::Tensor> parameters, const SgdOptions& options)
-    : parameters_(std::move(parameters)), velocities_(parameters_.size()), options_(options) {
+Sgd::Sgd(std::vector<kg::Tensor> parameters, const SgdOptions& options) : options_(options) {
   if (!(options.learning_rate >= 0) || !(options.momentum >= 0) || !(options.weight_decay >= 0))
     throw kg::Error("Sgd: learning_rate, momentum and weight_decay must not be negative");
   if (options.nesterov && (options.momentum == 0 || options.dampening != 0))
     throw kg::Error("Sgd: nesterov needs momentum and no dampening");
-}
-
-void Sgd::zero_grad() {
-  for (kg::Tensor& parameter : parameters_) parameter.set_grad({});
-}
-
-void Sgd::step() {
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    if (!parameters_[i].grad().defined()) continue;
-    if (parameters_[i].dtype() == kg::DType::float64)
-      step<double>(parameters_[i], velocities_[i]);
-    else
-      step<float>(parameters_[i], velocities_[i]);
+  for (kg::Tensor& parameter : parameters) {
+    slots_.push_back({.parameter = std::move(parameter), .velocity = {}, .started = {}});
+    if (slots_.back().parameter.device().is_cuda()) prepare_on_cuda(slots_.back());
   }
 }
 
+void Sgd::zero_grad() {
+  for (Slot& slot : slots_) slot.parameter.set_grad({});
+}
+
+void Sgd::set_learning_rate(double learning_rate) {
+  options_.learning_rate = learning_rate;
+  if (rate_on_cuda_.defined())
+    rate_on_cuda_.copy_from(kg::Tensor::full({}, learning_rate, {.dtype = kg::DType::float64}));
+}
+
+void Sgd::step() {
+  bool any_on_cuda = false;
+  for (Slot& slot : slots_) {
+    const kg::Tensor &parameter = slot.parameter, &velocity = slot.velocity;
+    if (!parameter.grad().defined()) continue;
+    if (velocity.defined() &&
+        (velocity.device() != parameter.device() || velocity.dtype() != parameter.dtype()))
+      throw kg::Error("Sgd: a parameter has been moved to another device or dtype, away from its velocity");
+    if (parameter.device().is_cuda())
+      any_on_cuda = true;
+    else if (parameter.dtype() == kg::DType::float64)
+      step_on_cpu<double>(slot);
+    else
+      step_on_cpu<float>(slot);
+  }
+  if (!any_on_cuda) return;
+  step_on_cuda<float>();
+  step_on_cuda<double>();
+}
+
 template <class T>
-void Sgd::step(kg::Tensor& parameter, kg::Tensor& velocity) const {
+void Sgd::step_on_cpu(Slot& slot) const {
   const T rate = static_cast<T>(options_.learning_rate), momentum = static_cast<T>(options_.momentum);
   const T kept = static_cast<T>(1 - options_.dampening), decay = static_cast<T>(options_.weight_decay);
+  kg::Tensor& parameter = slot.parameter;
   const kg::Tensor gradient = parameter.grad();
   const T* g = gradient.data<T>();
   T* w = parameter.data<T>();
-  const bool first = !velocity.defined();
-  if (first && momentum != 0) velocity = kg::Tensor::empty(parameter.shape(), {.dtype = parameter.dtype()});
-  T* v = momentum != 0 ? velocity.data<T>() : nullptr;
+  const bool first = !slot.velocity.defined();
+  if (first && momentum != 0)
+    slot.velocity = kg::Tensor::empty(parameter.shape(), {.dtype = parameter.dtype()});
+  T* v = momentum != 0 ? slot.velocity.data<T>() : nullptr;
   for (std::int64_t i = 0; i < parameter.numel(); ++i) {
     const T slope = g[i] + decay * w[i];
     if (v) v[i] = first ? slope : momentum * v[i] + kept * slope;
     w[i] -= rate * (!v ? slope : options_.nesterov ? slope + momentum * v[i] : v[i]);
   }
+}
+
+void Sgd::prepare_on_cuda(Slot& slot) {
+  const kg::Tensor& parameter = slot.parameter;
+  const auto options = [](kg::DType dtype) {
+    return kg::TensorOptions{.dtype = dtype, .device = kg::Device::cuda()};
+  };
+  if (!rate_on_cuda_.defined())
+    rate_on_cuda_ = kg::Tensor::full({}, options_.learning_rate, options(kg::DType::float64));
+  if (options_.momentum == 0 || slot.velocity.defined()) return;
+  const std::int64_t blocks = cuda::sgd_blocks(parameter.numel(), kg::size_of(parameter.dtype()));
+  slot.velocity = kg::Tensor::empty(parameter.shape(), options(parameter.dtype()));
+  slot.started = kg::Tensor::zeros({blocks}, options(kg::DType::uint8));
+}
+
+template <class T>
+void Sgd::step_on_cuda() {
+  std::vector<cuda::SgdParameter<T>> table;
+  for (Slot& slot : slots_) {
+    kg::Tensor& parameter = slot.parameter;
+    const kg::Tensor gradient = parameter.grad();
+    if (!gradient.defined() || !parameter.device().is_cuda() || parameter.dtype() != kg::dtype_of<T>())
+      continue;
+    prepare_on_cuda(slot);
+    const bool keeps = slot.velocity.defined();
+    table.push_back({.count = parameter.numel(),
+                     .parameter = parameter.device_data<T>(),
+                     .gradient = gradient.device_data<T>(),
+                     .velocity = keeps ? slot.velocity.device_data<T>() : nullptr,
+                     .started = keeps ? slot.started.device_data<std::uint8_t>() : nullptr});
+  }
+  if (table.empty()) return;
+  cuda::sgd_step<T>(table,
+                    {.momentum = options_.momentum,
+                     .dampening = options_.dampening,
+                     .weight_decay = options_.weight_decay,
+                     .nesterov = options_.nesterov},
+                    rate_on_cuda_.device_data<double>(), {});
 }
 
 }  // namespace mnist

@@ -21,24 +21,44 @@ struct SgdOptions {
 ///     w -= learning_rate * (nesterov ? g + momentum * v : v)
 ///
 /// Without momentum v is g. A parameter without a gradient is left alone.
+///
+/// On CUDA a step is one launch for all parameters of a dtype, with the same bits as on the CPU, and it can
+/// be recorded (kg::Graph): replays follow set_learning_rate(), and a first step is one in a replay too. What
+/// a step keeps on CUDA is allocated by the constructor for parameters that are there already, and by their
+/// first step for others, which must not be recorded then.
 class Sgd {
  public:
   /// Throws kg::Error for negative options, and for nesterov without momentum or with dampening.
   explicit Sgd(std::vector<kg::Tensor> parameters, const SgdOptions& options = {});
 
   void zero_grad();
+  /// Throws kg::Error if a parameter has been moved to another device or dtype, away from its velocity.
   void step();
 
   double learning_rate() const { return options_.learning_rate; }
-  void set_learning_rate(double learning_rate) { options_.learning_rate = learning_rate; }
+  void set_learning_rate(double learning_rate);
+
+  /// The velocity of a parameter, numbered as they were given. On the CPU undefined before its first step,
+  /// on CUDA unspecified till then; undefined without momentum.
+  kg::Tensor velocity(std::size_t parameter) const { return slots_.at(parameter).velocity; }
 
  private:
-  template <class T>
-  void step(kg::Tensor& parameter, kg::Tensor& velocity) const;
+  struct Slot {
+    kg::Tensor parameter;
+    kg::Tensor velocity;  ///< undefined before the parameter's first step, and without momentum
+    kg::Tensor started;   ///< on CUDA: where the velocity holds a value
+  };
 
-  std::vector<kg::Tensor> parameters_;
-  std::vector<kg::Tensor> velocities_;  ///< undefined before the parameter's first step
+  template <class T>
+  void step_on_cpu(Slot& slot) const;
+  template <class T>
+  void step_on_cuda();
+  /// What steps of the parameter on CUDA need.
+  void prepare_on_cuda(Slot& slot);
+
+  std::vector<Slot> slots_;
   SgdOptions options_;
+  kg::Tensor rate_on_cuda_;  ///< the learning rate; undefined as long as no parameter is there
 };
 
 }  // namespace mnist

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <memory>
 #include <numeric>
 #include <string>
 
@@ -12,53 +13,44 @@
 #include "kernelgrad/kernelgrad.h"
 #include "loader.h"
 #include "progress.h"
+#include "training_steps.h"
 
 namespace mnist {
 
 namespace {
-
-std::int64_t count_correct(const kg::Tensor& predictions, const kg::Tensor& labels) {
-  const std::vector<std::int64_t> predicted = predictions.to_vector<std::int64_t>(),
-                                  actual = labels.to_vector<std::int64_t>();
-  return std::inner_product(predicted.begin(), predicted.end(), actual.begin(), std::int64_t{0},
-                            std::plus<>(), std::equal_to<>());
-}
-
-/// Sums over the images of an epoch.
-struct Totals {
-  double loss = 0;
-  std::int64_t correct = 0, images = 0;
-};
 
 [[noreturn]] void report_divergence(double loss, const std::string& which) {
   throw kg::Error(fmt::format("the {} is {}: training has diverged; try a lower learning rate", which,
                               std::isnan(loss) ? "NaN" : "infinite"));
 }
 
+std::unique_ptr<TrainingSteps> training_steps(kg::nn::Module& network, Sgd& sgd, const Recipe& recipe,
+                                              const Split& split, const TrainOptions& options) {
+  const LoaderOptions loader{.batch_size = options.batch_size.value_or(recipe.batch_size),
+                             .seed = options.seed,
+                             .shuffle = true,
+                             .augmentation = recipe.augmentation()};
+  return options.device.is_cuda() ? steps_on_cuda(network, sgd, split, loader, options.graph)
+                                  : steps_on_cpu(network, sgd, split, loader);
+}
+
 /// One pass over the training data; less if `stop` is set.
-Totals train_epoch(kg::nn::Module& network, Sgd& sgd, Loader& loader, int epoch, const TrainOptions& options,
-                   const std::atomic<bool>& stop) {
-  loader.start_epoch(epoch);
+EpochTotals train_epoch(kg::nn::Module& network, TrainingSteps& steps, int epoch, const TrainOptions& options,
+                        const std::atomic<bool>& stop) {
   network.train();
-  EpochProgress progress(loader.batches(),
-                         {.mode = options.quiet ? ProgressMode::quiet : ProgressMode::automatic});
-  Totals totals;
-  for (int index = 0; index < loader.batches() && !stop; ++index) {
-    const Batch batch = loader.batch(index);
-    const kg::Tensor images = batch.images.to(options.device), labels = batch.labels.to(options.device);
-    sgd.zero_grad();
-    const kg::Tensor output = network(images);
-    const kg::Tensor loss = kg::nll_loss(output, labels);
-    const double value = loss.item();
-    if (!std::isfinite(value))
-      report_divergence(value, fmt::format("loss of epoch {}, batch {}", epoch, index));
-    loss.backward();
-    sgd.step();
-    totals.loss += value * static_cast<double>(labels.numel());
-    totals.correct += count_correct(kg::argmax(output), batch.labels);
-    totals.images += labels.numel();
+  steps.start_epoch(epoch);
+  const int batches = steps.batches();
+  EpochProgress progress(batches, {.mode = options.quiet ? ProgressMode::quiet : ProgressMode::automatic});
+  EpochTotals totals;
+  for (int done = 0; done < batches && !stop;) {
+    steps.run(done++);
+    if (done < batches && done % steps.steps_between_totals() != 0) continue;
+    totals = steps.totals();
+    if (totals.diverged_batch >= 0)
+      report_divergence(totals.diverged_loss,
+                        fmt::format("loss of epoch {}, batch {}", epoch, totals.diverged_batch));
     progress.update(
-        {.batches_done = index + 1, .loss = value, .correct = totals.correct, .images = totals.images});
+        {.batches_done = done, .loss = totals.last_loss, .correct = totals.correct, .images = totals.images});
   }
   progress.finish();
   return totals;
@@ -84,13 +76,14 @@ Evaluation evaluate(kg::nn::Module& network, const Split& split, kg::Device devi
   for (int index = 0; index < loader.batches(); ++index) {
     const Batch batch = loader.batch(index);
     const kg::Tensor output = network(batch.images.to(device));
-    const kg::Tensor predictions = kg::argmax(output);
     evaluation.loss += kg::nll_loss(output, batch.labels.to(device), kg::Reduction::sum).item();
-    evaluation.correct += count_correct(predictions, batch.labels);
-    for (const std::int64_t prediction : predictions.to_vector<std::int64_t>())
+    for (const std::int64_t prediction : kg::argmax(output).to_vector<std::int64_t>())
       evaluation.predictions.push_back(static_cast<int>(prediction));
   }
   evaluation.loss /= split.count;
+  evaluation.correct =
+      std::inner_product(split.labels.begin(), split.labels.end(), evaluation.predictions.begin(),
+                         std::int64_t{0}, std::plus<>(), std::equal_to<>());
   network.train(was_training);
   return evaluation;
 }
@@ -108,10 +101,7 @@ TrainResult train(const Recipe& recipe, const Dataset& data, const TrainOptions&
   sgd_options.learning_rate = options.learning_rate.value_or(recipe.sgd.learning_rate);
   Sgd sgd(network.parameters(), sgd_options);
   StepLr schedule(sgd, recipe.schedule);
-  Loader loader(data.train, {.batch_size = options.batch_size.value_or(recipe.batch_size),
-                             .seed = options.seed,
-                             .shuffle = true,
-                             .augmentation = recipe.augmentation()});
+  const auto steps = training_steps(network, sgd, recipe, data.train, options);
   TrainResult result;
   Evaluation evaluation;
   const int epochs = options.epochs.value_or(recipe.epochs);
@@ -119,7 +109,7 @@ TrainResult train(const Recipe& recipe, const Dataset& data, const TrainOptions&
     if (!options.quiet) fmt::print("{}", epoch_header(epoch));
     std::fflush(stdout);
     const double start = monotonic_seconds();
-    const Totals totals = train_epoch(network, sgd, loader, epoch, options, stop);
+    const EpochTotals totals = train_epoch(network, *steps, epoch, options, stop);
     const double seconds = monotonic_seconds() - start;
     if (totals.images < data.train.count) {
       result.interrupted = true;

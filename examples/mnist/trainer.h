@@ -22,8 +22,9 @@ struct TrainOptions {
   std::uint64_t seed = 1;
   kg::Device device = {};
   DatasetName dataset = DatasetName::mnist;
-  std::filesystem::path out;  ///< folder for checkpoint, metrics and figures; made if need be
-  bool quiet = false;         ///< no progress line
+  std::filesystem::path out = {};  ///< folder for checkpoint, metrics and figures; made if need be
+  bool quiet = false;              ///< no progress line
+  bool graph = true;               ///< on CUDA: replay a recorded step instead of launching kernel by kernel
 };
 
 /// What a network says about a split in inference.
@@ -46,7 +47,8 @@ struct TrainResult {
 /// confusion.png at the end.
 ///
 /// Once `stop` is true training ends after the batch in progress; what finished epochs wrote stays. Throws
-/// kg::Error when a loss is not finite, naming epoch and batch, and when a file cannot be written.
+/// kg::Error when a loss is not finite, naming epoch and batch (on CUDA some batches later), and when a file
+/// cannot be written.
 TrainResult train(const Recipe& recipe, const Dataset& data, const TrainOptions& options,
                   const std::atomic<bool>& stop);
 

@@ -3,10 +3,12 @@
 #include "kernels/avg_pool2d.h"
 #include "kernels/batch_norm.h"
 #include "kernels/conv2d.h"
+#include "kernels/cross_entropy.h"
 #include "kernels/device.h"
 #include "kernels/dropout.h"
 #include "kernels/elementwise.h"
 #include "kernels/global_avg_pool2d.h"
+#include "kernels/graph.h"
 #include "kernels/linear.h"
 #include "kernels/log_softmax.h"
 #include "kernels/max_pool2d.h"
@@ -29,7 +31,16 @@ namespace {
 bool is_available() { return false; }
 std::string unavailable_reason() { return "this build of kernelgrad has no CUDA backend"; }
 std::string device_name() { absent("device_name"); }
+Peaks peaks() { absent("peaks"); }
 const DeviceFunctions& device() { absent("device"); }
+
+struct Graph {};
+void begin_capture(Stream) { absent("begin_capture"); }
+Graph* end_capture(Stream) { absent("end_capture"); }
+void abandon_capture(Stream) noexcept {}
+void launch_graph(Graph&, Stream) { absent("launch_graph"); }
+void destroy_graph(Graph*) noexcept {}
+void advance_counter(std::uint64_t*, std::uint64_t, Stream) { absent("advance_counter"); }
 
 #define KG_ABSENT(Kernels, op)         \
   template <class T>                   \
@@ -43,6 +54,7 @@ KG_ABSENT(ArgmaxKernels, argmax)
 KG_ABSENT(AvgPool2dKernels, avg_pool2d)
 KG_ABSENT(BatchNormKernels, batch_norm)
 KG_ABSENT(Conv2dKernels, conv2d)
+KG_ABSENT(CrossEntropyKernels, cross_entropy)
 KG_ABSENT(DropoutKernels, dropout)
 KG_ABSENT(ElementwiseKernels, elementwise)
 KG_ABSENT(GlobalAvgPool2dKernels, global_avg_pool2d)

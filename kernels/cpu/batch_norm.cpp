@@ -95,8 +95,8 @@ std::vector<Moments> combined(const BatchNormProblem& p, const std::vector<Momen
 
 template <class T>
 void forward_training(const BatchNormProblem& p, const T* input, const T* gamma, const T* beta,
-                      double momentum, T* running_mean, T* running_var, T* mean, T* inv_std, T* output,
-                      Stream) {
+                      double momentum, T* running_mean, T* running_var, std::int64_t* num_batches_tracked,
+                      T* mean, T* inv_std, T* output, Stream) {
   const PlaneLoops<T>& loops = plane_loops<T>();
   std::vector<Moments> pieces(static_cast<std::size_t>(piece_count(p)));
   for_pieces(p, [&](std::size_t i, const Piece& piece) {
@@ -114,6 +114,7 @@ void forward_training(const BatchNormProblem& p, const T* input, const T* gamma,
     move(running_mean[c], channels[c].mean);
     move(running_var[c], channels[c].squares / (count - 1));
   }
+  if (num_batches_tracked) ++*num_batches_tracked;
   normalize(p, channels_of(p, gamma, beta, mean, inv_std), input, output);
 }
 
@@ -157,13 +158,14 @@ void backward(const BatchNormProblem& p, bool batch_statistics, const T* input, 
     grad_beta[c] = static_cast<T>(sums[c].plain);
   }
   if (!grad_input) return;
-  // Constant statistics pass nothing on from one value to the others.
-  const double share = batch_statistics ? 1 / static_cast<double>(p.n * p.plane) : 0;
+  // Constant statistics pass nothing on from one value to the others, NaN included.
+  const auto share_of = [&](double sum) {
+    return batch_statistics ? static_cast<T>(sum / static_cast<double>(p.n * p.plane)) : T(0);
+  };
   for_pieces(p, [&](std::size_t, const Piece& piece) {
     const std::size_t c = static_cast<std::size_t>(piece.channel);
-    loops.input_gradient(channels[c], static_cast<T>(sums[c].plain * share),
-                         static_cast<T>(sums[c].normalized * share), input + piece.first,
-                         (dropped ? grad_input : grad_output) + piece.first, piece.count,
+    loops.input_gradient(channels[c], share_of(sums[c].plain), share_of(sums[c].normalized),
+                         input + piece.first, (dropped ? grad_input : grad_output) + piece.first, piece.count,
                          grad_input + piece.first);
   });
 }

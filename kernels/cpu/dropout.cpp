@@ -104,8 +104,9 @@ void dropout_factors(const DropoutProblem& problem, std::int64_t first, std::int
   const std::int64_t first_block = first / 4, blocks = (first + count + 3) / 4 - first_block;
   std::uint32_t* words = memory.reserve(4 * (blocks + max_lanes));
   HWY_DYNAMIC_DISPATCH(philox_blocks)
-  (problem.seed, problem.offset, static_cast<std::uint32_t>(RandomPurpose::dropout),
-   static_cast<std::uint64_t>(first_block), blocks, words);
+  (problem.seed, problem.offset + (problem.offset_base ? *problem.offset_base : 0),
+   static_cast<std::uint32_t>(RandomPurpose::dropout), static_cast<std::uint64_t>(first_block), blocks,
+   words);
   const std::uint32_t threshold = static_cast<std::uint32_t>(problem.drop_threshold());
   const T scale = static_cast<T>(problem.scale());
   words += first % 4;

@@ -26,6 +26,7 @@ struct Operand {
 template <class T>
 void multiply(std::int64_t rows, std::int64_t columns, std::int64_t inner, Operand<T> a, Operand<T> b,
               const T* bias, T* c) {
+  if (columns == 0) return;  // an image without width is nothing to correlate
   std::vector<T> source(static_cast<std::size_t>(inner * columns + correlate_slack));
   std::vector<std::int64_t> offsets(static_cast<std::size_t>(inner));
   for (std::int64_t k = 0; k < inner; ++k) {

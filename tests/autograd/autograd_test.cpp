@@ -8,9 +8,9 @@ namespace {
 
 using namespace testing;
 
-Tensor leaf(std::vector<double> values) {
+Tensor leaf(std::vector<double> values, Device device = {}) {
   const std::int64_t count = static_cast<std::int64_t>(values.size());
-  return Tensor::from(values, {count}).set_requires_grad();
+  return Tensor::from(values, {count}, device).set_requires_grad();
 }
 
 std::vector<double> grad_of(const Tensor& t) { return to_doubles(t.grad()); }
@@ -25,7 +25,9 @@ Tensor identity_keeping(const Tensor& x, std::shared_ptr<int> kept) {
 }
 
 TEST_CASE("backward adds to the gradients that are there", "[autograd]") {
-  const Tensor x = leaf({1, 2, 3});
+  const Device device = GENERATE(from_range(devices()));
+  INFO(device.name());
+  const Tensor x = leaf({1, 2, 3}, device);
   CHECK(!x.grad().defined());
   sum(x * x).backward();
   CHECK(grad_of(x) == Doubles{2, 4, 6});
@@ -38,7 +40,9 @@ TEST_CASE("backward adds to the gradients that are there", "[autograd]") {
 }
 
 TEST_CASE("A gradient held by the user does not change when more is added", "[autograd]") {
-  const Tensor x = leaf({1, 2});
+  const Device device = GENERATE(from_range(devices()));
+  INFO(device.name());
+  const Tensor x = leaf({1, 2}, device);
   sum(x * 2).backward();
   const Tensor held = x.grad();
   sum(x * 3).backward();
@@ -73,7 +77,9 @@ TEST_CASE("A leaf's own backward copies the gradient it is given", "[autograd]")
 }
 
 TEST_CASE("Every use of a tensor counts", "[autograd]") {
-  const Tensor x = leaf({3});
+  const Device device = GENERATE(from_range(devices()));
+  INFO(device.name());
+  const Tensor x = leaf({3}, device);
   SECTION("an operand twice") {
     (x * x).backward();
     CHECK(grad_of(x) == Doubles{6});

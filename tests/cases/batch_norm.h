@@ -21,11 +21,13 @@ inline constexpr kernels::BatchNormProblem batch_norm_s7_final[] = {
     {.n = 3, .channels = 16, .plane = 7 * 7},
 };
 
-/// Several tasks; planes long enough for rounding errors to add up.
+/// Several tasks; planes long enough for rounding errors to add up. On a GPU, channels that one block reads
+/// in several steps, and channels of several blocks, of which the last may have a few values or none at all.
 inline constexpr kernels::BatchNormProblem batch_norm_large[] = {
     {.n = 131, .channels = 3, .plane = 63},
     {.n = 2, .channels = 131, .plane = 31},
     {.n = 2, .channels = 1, .plane = 300 * 301},
+    {.n = 1707, .channels = 2, .plane = 7},
 };
 
 }  // namespace kg::cases

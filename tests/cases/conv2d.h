@@ -147,6 +147,30 @@ inline constexpr kernels::Conv2dProblem conv2d_large[] = {
      .padding_h = 1,
      .padding_w = 1,
      .groups = 65},
+    // Many pixels.
+    {.n = 13, .c_in = 1, .h = 66, .w = 67, .c_out = 9, .k_h = 3, .k_w = 3},
+    {.n = 13, .c_in = 2, .h = 62, .w = 66, .c_out = 9, .k_h = 1, .k_w = 1},
+    {.n = 7, .c_in = 2, .h = 63, .w = 65, .c_out = 9, .k_h = 5, .k_w = 5, .padding_h = 2, .padding_w = 2},
+    // Many images, small; many channels; rows too wide to share a block with all channels, or to have one.
+    {.n = 261, .c_in = 2, .h = 4, .w = 5, .c_out = 3, .k_h = 3, .k_w = 3, .padding_h = 1, .padding_w = 1},
+    {.n = 2, .c_in = 300, .h = 7, .w = 6, .c_out = 5, .k_h = 3, .k_w = 3, .padding_h = 1, .padding_w = 1},
+    {.n = 2, .c_in = 1, .h = 5, .w = 140, .c_out = 19, .k_h = 3, .k_w = 3},
+    {.n = 1, .c_in = 1, .h = 2, .w = 579, .c_out = 2, .k_h = 1, .k_w = 1},
+    // Several images and several channel blocks for a block of the weight gradient.
+    {.n = 401, .c_in = 1, .h = 6, .w = 5, .c_out = 2, .k_h = 3, .k_w = 3},
+    {.n = 2, .c_in = 23, .h = 9, .w = 35, .c_out = 18, .k_h = 3, .k_w = 3, .padding_h = 1, .padding_w = 1},
+    {.n = 2, .c_in = 90, .h = 13, .w = 11, .c_out = 18, .k_h = 1, .k_w = 1},
+    {.n = 2, .c_in = 5, .h = 3, .w = 131, .c_out = 3, .k_h = 1, .k_w = 1, .padding_h = 1, .padding_w = 2},
+    // A window larger than any tile.
+    {.n = 1,
+     .c_in = 1,
+     .h = 132,
+     .w = 131,
+     .c_out = 2,
+     .k_h = 2,
+     .k_w = 2,
+     .dilation_h = 130,
+     .dilation_w = 130},
 };
 
 }  // namespace kg::cases

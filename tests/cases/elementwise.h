@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "cases/count.h"
 #include "kernelgrad/tensor.h"
 
 namespace kg::cases {
@@ -29,6 +30,9 @@ inline const Operands elementwise[] = {
     {{2, 3, 4, 5}, {3, 1, 1}},
     {{1, 2, 1, 2, 1, 2, 1, 2}, {2, 1, 2, 1, 2, 1, 2, 1}},
 };
+
+/// For fill, scale and accumulate. The last is several tasks.
+inline constexpr Count elementwise_counts[] = {{0}, {1}, {7}, {31}, {33}, {65}, {1000}, {50'001}};
 
 /// Several tasks.
 inline const Operands elementwise_large[] = {

@@ -13,10 +13,13 @@ inline constexpr kernels::LinearProblem linear[] = {
     {.rows = 2, .in_features = 7, .out_features = 65},  {.rows = 17, .in_features = 16, .out_features = 8},
 };
 
-/// Several tasks and tiles.
+/// Several tasks and tiles; sums long enough to be cut into pieces, along each dimension; sizes that fill
+/// tiles exactly, and rows aligned to 16 bytes that do not.
 inline constexpr kernels::LinearProblem linear_large[] = {
     {.rows = 131, .in_features = 257, .out_features = 33},
     {.rows = 33, .in_features = 784, .out_features = 65},
+    {.rows = 64, .in_features = 256, .out_features = 128},
+    {.rows = 1031, .in_features = 12, .out_features = 20},
 };
 
 }  // namespace kg::cases

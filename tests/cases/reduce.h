@@ -31,6 +31,10 @@ inline const Reduction reduce[] = {
     {{2, 1, 3, 1, 2, 1, 2, 2}, {0, 2, 4, 6}},
     {{31, 33}, {0}},
     {{33, 31}, {1}},
+    // Rows of a few elements, and of more.
+    {{67, 2}, {1}},
+    {{5, 333}, {1}},
+    {{3, 2050}, {1}},
 };
 
 /// Long sums, and many of them.
@@ -38,6 +42,9 @@ inline const Reduction reduce_large[] = {
     {{100'003}, {}},
     {{65, 3, 331}, {0, 2}},
     {{7, 20'001}, {0}},
+    // Long sums for few columns.
+    {{3001, 5}, {0}},
+    {{11, 3, 40, 7}, {0, 2}},
 };
 
 inline std::string describe(const Reduction& p) {

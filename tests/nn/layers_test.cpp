@@ -129,20 +129,28 @@ TEST_CASE("Layers have type names", "[nn]") {
 }
 
 TEST_CASE("BatchNorm2d uses and records the batch in training, the records in inference", "[nn]") {
-  nn::BatchNorm2d module(3, {.epsilon = 1e-3, .momentum = 0.3});
-  const Tensor x = random({4, 3, 5, 2}, DType::float32, 1);
-  Tensor mean = Tensor::zeros({3}), var = Tensor::ones({3});
-  const Tensor gamma = Tensor::ones({3}), beta = Tensor::zeros({3});
-  CHECK(module.is_training());
-  CHECK(same_bits(module(x).detach(), batch_norm(x, gamma, beta, mean, var,
-                                                 {.training = true, .momentum = 0.3, .epsilon = 1e-3})));
-  CHECK(same_bits(named(module, "running_mean"), mean));
-  CHECK(same_bits(named(module, "running_var"), var));
-  CHECK(named(module, "num_batches_tracked").item() == 1);
-  module.eval();
-  CHECK(same_bits(module(x).detach(), batch_norm(x, gamma, beta, mean, var, {.epsilon = 1e-3})));
-  CHECK(same_bits(named(module, "running_mean"), mean));
-  CHECK(named(module, "num_batches_tracked").item() == 1);
+  for (const Device device : devices()) {
+    INFO(device.name());
+    nn::BatchNorm2d module(3, {.epsilon = 1e-3, .momentum = 0.3});
+    module.to(device);
+    const Tensor x = random({4, 3, 5, 2}, DType::float32, 1, device);
+    Tensor mean = Tensor::zeros({3}, {.device = device}), var = Tensor::ones({3}, {.device = device});
+    const Tensor gamma = Tensor::ones({3}, {.device = device}), beta = Tensor::zeros({3}, {.device = device});
+    CHECK(module.is_training());
+    CHECK(same_bits(module(x).detach(), batch_norm(x, gamma, beta, mean, var,
+                                                   {.training = true, .momentum = 0.3, .epsilon = 1e-3})));
+    CHECK(same_bits(named(module, "running_mean"), mean));
+    CHECK(same_bits(named(module, "running_var"), var));
+    CHECK(named(module, "num_batches_tracked").device() == device);
+    CHECK(named(module, "num_batches_tracked").item() == 1);
+    module.eval();
+    CHECK(same_bits(module(x).detach(), batch_norm(x, gamma, beta, mean, var, {.epsilon = 1e-3})));
+    CHECK(same_bits(named(module, "running_mean"), mean));
+    CHECK(named(module, "num_batches_tracked").item() == 1);
+    module.train();
+    module(x);
+    CHECK(named(module, "num_batches_tracked").item() == 2);
+  }
 }
 
 TEST_CASE("Dropout drops in training only", "[nn]") {

@@ -187,6 +187,27 @@ TEST_CASE("A module converts to another dtype, and handles follow", "[nn]") {
   }
 }
 
+TEST_CASE("A module moves to another device with everything it has, counters included", "[nn]") {
+  for (const Device device : devices()) {
+    INFO(device.name());
+    nn::Sequential module = network();
+    module(random({5, 1, 8, 8}, DType::float32));
+    const nn::StateDict before = copy_of(module.state_dict());
+    module.to(device);
+    CHECK(equal(module.state_dict(), before));
+    for (const nn::NamedTensor& entry : module.state_dict()) {
+      INFO(entry.name);
+      CHECK(entry.tensor.device() == device);
+    }
+    module(random({5, 1, 8, 8}, DType::float32, 0, device));
+    CHECK(module.state_dict()[5].tensor.item() == 2);
+    module.to(Device::cpu());
+    module(random({5, 1, 8, 8}, DType::float32));
+    CHECK(module.state_dict()[5].tensor.item() == 3);
+    CHECK(module.state_dict()[5].tensor.device() == Device::cpu());
+  }
+}
+
 TEST_CASE("A whole network passes the gradient check", "[nn][gradcheck]") {
   manual_seed(3);
   nn::Sequential module(nn::Conv2d(2, 3, 3, {.padding = 1}), nn::BatchNorm2d(3), nn::AvgPool2d(2),

@@ -276,50 +276,172 @@ TEST_CASE("batch_norm moves the running statistics in training, and only there",
 TEST_CASE("batch_norm's backward uses the statistics of its forward", "[batch_norm]") {
   const bool training = GENERATE(false, true);
   const BatchNormProblem p{.n = 3, .channels = 2, .plane = 5};
-  const Inputs inputs = inputs_of(p, true, DType::float64, Device::cpu());
-  const auto gradient = [&](bool disturb) {
-    Tensor x = inputs.differentiable[0].clone().set_requires_grad();
-    Tensor mean = inputs.running_mean.clone(), var = inputs.running_var.clone();
-    const Tensor y =
-        batch_norm(x, inputs.differentiable[1], inputs.differentiable[2], mean, var, {.training = training});
-    if (disturb) mean.copy_from(mean * 3), var.copy_from(var * 5);
-    y.backward(random(y.shape(), DType::float64, 99));
-    return x.grad();
-  };
-  CHECK(same_bits(gradient(true), gradient(false)));
+  for (const Device device : devices()) {
+    INFO(device.name());
+    const Inputs inputs = inputs_of(p, true, DType::float64, device);
+    const auto gradient = [&](bool disturb) {
+      Tensor x = inputs.differentiable[0].clone().set_requires_grad();
+      Tensor mean = inputs.running_mean.clone(), var = inputs.running_var.clone();
+      const Tensor y = batch_norm(x, inputs.differentiable[1], inputs.differentiable[2], mean, var,
+                                  {.training = training});
+      if (disturb) mean.copy_from(mean * 3), var.copy_from(var * 5);
+      y.backward(random(y.shape(), DType::float64, 99, device));
+      return x.grad();
+    };
+    CHECK(same_bits(gradient(true), gradient(false)));
+  }
 }
 
 TEST_CASE("batch_norm stays accurate where the mean is far from 0", "[batch_norm]") {
   const DType dtype = GENERATE(DType::float32, DType::float64);
   const double offset = 1000, tolerance = dtype == DType::float32 ? 3e-4 : 1e-12;
-  const Tensor noise = random({4, 3, 100}, DType::float64, 1);
-  const Tensor x = (noise + Tensor::full({}, offset, {.dtype = DType::float64})).to(dtype);
-  const BatchNormProblem p{.n = 4, .channels = 3, .plane = 100};
-  const Tensor y = batch_norm(x, {}, {}, {}, {}, {.training = true});
-  reference::Values expected =
-      reference::batch_norm(p, reference::batch_moments(p, to_doubles(x)), to_doubles(x), {}, {});
-  for (double& terms : expected.terms) terms = dtype == DType::float32 ? 1 : terms;
-  CHECK(difference(y, expected, tolerance) == "");
+  for (const Device device : devices())
+    for (const BatchNormProblem& p : {BatchNormProblem{.n = 4, .channels = 3, .plane = 100},
+                                      BatchNormProblem{.n = 41, .channels = 2, .plane = 677}}) {
+      INFO(device.name() << ", " << describe(p));
+      const Tensor noise = random({p.n, p.channels, p.plane}, DType::float64, 1);
+      const Tensor x = (noise + Tensor::full({}, offset, {.dtype = DType::float64})).to(dtype).to(device);
+      Tensor mean = Tensor::zeros({p.channels}, {dtype, device}),
+             var = Tensor::zeros({p.channels}, {dtype, device});
+      const Tensor y = batch_norm(x, {}, {}, mean, var, {.training = true, .momentum = 1});
+      const auto moments = reference::batch_moments(p, to_doubles(x));
+      reference::Values expected = reference::batch_norm(p, moments, to_doubles(x), {}, {});
+      for (double& terms : expected.terms) terms = dtype == DType::float32 ? 1 : terms;
+      CHECK(difference(y, expected, tolerance) == "");
+      // The means of parts of the values, rounded at 1000 * 6e-8, against deviations of about 1.
+      reference::Values expected_var({p.channels});
+      for (std::int64_t c = 0; c < p.channels; ++c)
+        expected_var.add(c, moments[static_cast<std::size_t>(c)].unbiased_variance);
+      CHECK(difference(var, expected_var, dtype == DType::float32 ? 6e-5 : 1e-12) == "");
+    }
 }
 
 TEST_CASE("batch_norm of a constant gives beta, however many values there are", "[batch_norm]") {
   const std::int64_t plane = GENERATE(7, 784, 1 << 20);
-  const Tensor y = batch_norm(Tensor::full({1, 1, plane}, 0.1), {}, {}, {}, {}, {.training = true});
-  double largest = 0;
-  for (const float value : y.span<float>()) largest = std::max(largest, std::abs(double(value)));
-  // An error of 1e-6 in the mean, relative to it, over sqrt(epsilon); and the rounding of x * scale + shift.
-  CHECK(largest < 0.1 * 1e-6 / std::sqrt(1e-5) + 2e-6);
+  for (const Device device : devices()) {
+    INFO(device.name());
+    Tensor mean = Tensor::zeros({1}, {.device = device}), var = Tensor::zeros({1}, {.device = device});
+    const Tensor y = batch_norm(Tensor::full({1, 1, plane}, 0.1, {.device = device}), {}, {}, mean, var,
+                                {.training = true, .momentum = 1});
+    double largest = 0;
+    for (const double value : to_doubles(y)) largest = std::max(largest, std::abs(value));
+    // An error of 1e-6 in the mean, relative to it, over sqrt(epsilon); and the rounding of x * scale +
+    // shift.
+    CHECK(largest < 0.1 * 1e-6 / std::sqrt(1e-5) + 2e-6);
+    CHECK(to_doubles(var)[0] >= 0);
+    CHECK(to_doubles(var)[0] < 1e-13);
+  }
+}
+
+/// So many that each of a GPU's blocks takes its share in several steps, and nothing divides.
+TEST_CASE("batch_norm of half a million values per channel agrees with its formula", "[batch_norm]") {
+  const BatchNormProblem p{.n = 3, .channels = 2, .plane = 375 * 499};
+  const Configuration configuration{true, false, true, true, 0.4};
+  for (const Device device : devices()) {
+    INFO(device.name());
+    check_values(p, configuration, DType::float32, device);
+    const Inputs inputs = inputs_of(p, true, DType::float64, device),
+                 on_cpu = inputs_of(p, true, DType::float64, Device::cpu());
+    const Run actual = run(function_of(p, configuration, inputs), requiring(inputs.differentiable));
+    const Run expected = run(function_of(p, configuration, on_cpu), requiring(on_cpu.differentiable));
+    for (std::size_t i = 0; i < 3; ++i)
+      CHECK(difference(actual.gradients[i], expected.gradients[i], 1e-11) == "");
+  }
 }
 
 TEST_CASE("batch_norm hands NaN on", "[batch_norm]") {
   const bool relu = GENERATE(false, true);
-  Tensor x = random({2, 2, 33}, DType::float32);
-  x.data<float>()[40] = std::numeric_limits<float>::quiet_NaN();
-  const Tensor stat = Tensor::ones({2});
-  const Tensor y = batch_norm(x, {}, {}, stat, stat, {.relu_before = relu, .relu_after = relu});
-  for (std::int64_t i = 0; i < y.numel(); ++i) CHECK(std::isnan(y.data<float>()[i]) == (i == 40));
-  const Tensor z = batch_norm(x, {}, {}, {}, {}, {.training = true, .relu_before = relu, .relu_after = relu});
-  for (std::int64_t i = 0; i < z.numel(); ++i) CHECK(std::isnan(z.data<float>()[i]) == (i / 33 % 2 == 1));
+  Tensor values = random({2, 2, 33}, DType::float32);
+  values.data<float>()[40] = std::numeric_limits<float>::quiet_NaN();
+  for (const Device device : devices()) {
+    INFO(device.name());
+    const Tensor x = values.to(device), stat = Tensor::ones({2}, {.device = device});
+    const std::vector<double> y =
+        to_doubles(batch_norm(x, {}, {}, stat, stat, {.relu_before = relu, .relu_after = relu}));
+    for (std::size_t i = 0; i < y.size(); ++i) CHECK(std::isnan(y[i]) == (i == 40));
+    const std::vector<double> z = to_doubles(
+        batch_norm(x, {}, {}, {}, {}, {.training = true, .relu_before = relu, .relu_after = relu}));
+    for (std::size_t i = 0; i < z.size(); ++i) CHECK(std::isnan(z[i]) == (i / 33 % 2 == 1));
+  }
+}
+
+TEST_CASE("batch_norm of many values hands NaN on to its channel, and to no other", "[batch_norm]") {
+  // In the last of a GPU's blocks for channel 0.
+  const std::size_t channels = 2, plane = 20'001, bad = plane - 1;
+  Tensor values = random({1, channels, plane}, DType::float32);
+  values.data<float>()[bad] = std::numeric_limits<float>::quiet_NaN();
+  for (const Device device : devices()) {
+    INFO(device.name());
+    const Tensor gamma = Tensor::ones({2}, {.device = device}), beta = Tensor::zeros({2}, {.device = device});
+    const Function function = [](const std::vector<Tensor>& t) {
+      return batch_norm(t[0], t[1], t[2], {}, {}, {.training = true});
+    };
+    const Run result = run(function, requiring({values.to(device), gamma, beta}));
+    std::size_t wrong = 0;
+    const std::vector<double> y = to_doubles(result.output), gradient = to_doubles(result.gradients[0]);
+    for (std::size_t i = 0; i < y.size(); ++i)
+      wrong += (std::isnan(y[i]) != (i < plane)) + (std::isnan(gradient[i]) != (i < plane));
+    CHECK(wrong == 0);
+    CHECK(std::isnan(to_doubles(result.gradients[1])[0]));
+    CHECK(!std::isnan(to_doubles(result.gradients[1])[1]));
+  }
+}
+
+TEST_CASE("batch_norm counts the batches of training, and of nothing else", "[batch_norm]") {
+  for (const Device device : devices()) {
+    INFO(device.name());
+    Tensor count = Tensor::from(std::vector<std::int64_t>{41}, {}, device);
+    const Tensor none = Tensor::ones({0}, {.device = device});
+    Tensor stat = Tensor::ones({3}, {.device = device});
+    const auto count_one = [&](const Tensor& x, const Tensor& statistic, bool training) {
+      batch_norm(x, {}, {}, statistic, statistic, {.training = training, .num_batches_tracked = count});
+      return count.item();
+    };
+    const Tensor x = random({4, 3, 5}, DType::float32, 1, device);
+    CHECK(count_one(x, stat, true) == 42);
+    CHECK(count_one(x, {}, true) == 43);
+    CHECK(count_one(random({2, 3, 9000}, DType::float32, 1, device), stat, true) == 44);
+    CHECK(count_one(random({2, 3, 9000}, DType::float64, 1, device), {}, true) == 45);
+    CHECK(count_one(Tensor::zeros({4, 0, 5}, {.device = device}), none, true) == 46);
+    CHECK(count_one(x, stat, false) == 46);
+  }
+}
+
+TEST_CASE("batch_norm of an empty batch is empty, and has gradients of 0", "[batch_norm]") {
+  for (const Device device : devices()) {
+    INFO(device.name());
+    const Tensor stat = Tensor::ones({3}, {.device = device});
+    const Function function = [&](const std::vector<Tensor>& t) {
+      Generator generator(1);
+      return batch_norm(t[0], t[1], t[2], stat, stat,
+                        {.relu_before = true, .relu_after = true, .dropout = 0.5, .generator = &generator});
+    };
+    for (const Shape& shape : {Shape{0, 3, 2, 2}, Shape{4, 3, 0}}) {
+      const Run result = run(function, requiring({Tensor::zeros(shape, {.device = device}), stat, stat}));
+      CHECK(result.output.shape() == shape);
+      CHECK(result.gradients[0].shape() == shape);
+      CHECK(result.gradients[1].to_vector<float>() == std::vector<float>(3, 0));
+      CHECK(result.gradients[2].to_vector<float>() == std::vector<float>(3, 0));
+    }
+  }
+}
+
+/// Mean and variance are given, so no value's gradient is another's business.
+TEST_CASE("batch_norm in inference keeps a gradient that is NaN to its own value", "[batch_norm]") {
+  for (const Device device : devices())
+    for (const std::int64_t plane : {33, 9000}) {
+      INFO(device.name() << ", plane " << plane);
+      const Tensor stat = Tensor::ones({2}, {.device = device});
+      Tensor x = random({2, 2, plane}, DType::float32, 1, device).clone().set_requires_grad();
+      Tensor incoming = random({2, 2, plane}, DType::float32, 2);
+      incoming.data<float>()[plane + 7] = std::numeric_limits<float>::quiet_NaN();
+      batch_norm(x, stat, stat, stat, stat).backward(incoming.to(device));
+      const std::vector<double> gradient = to_doubles(x.grad());
+      std::int64_t wrong = 0;
+      for (std::int64_t i = 0; i < x.numel(); ++i)
+        wrong += std::isnan(gradient[static_cast<std::size_t>(i)]) != (i == plane + 7);
+      CHECK(wrong == 0);
+    }
 }
 
 TEST_CASE("batch_norm says what does not fit", "[batch_norm][errors]") {
@@ -354,6 +476,16 @@ TEST_CASE("batch_norm says what does not fit", "[batch_norm][errors]") {
         batch_norm(Tensor::zeros({0, 3, 2, 2}), c, c, c, c, {.training = true});
       },
       {"batch_norm", "[0, 3, 2, 2]", "more than one value"});
+  const auto counting = [&](const Tensor& count) {
+    return [&x, &c, count] { batch_norm(x, c, c, c, c, {.training = true, .num_batches_tracked = count}); };
+  };
+  check_error(counting(Tensor::zeros({})), {"batch_norm", "num_batches_tracked", "float32", "one int64"});
+  check_error(counting(Tensor::zeros({2}, {.dtype = DType::int64})),
+              {"batch_norm", "num_batches_tracked", "[2]", "one int64"});
+  for (const Device device : devices())
+    if (device != x.device())
+      check_error(counting(Tensor::zeros({}, {.dtype = DType::int64, .device = device})),
+                  {"batch_norm", "num_batches_tracked", device.name().c_str(), "one int64 on cpu"});
   for (const double p : {-0.1, 1.5, std::nan("")})
     check_error([&] { batch_norm(x, c, c, c, c, {.training = true, .dropout = p}); },
                 {"batch_norm", "dropout = ", "probability"});
@@ -362,14 +494,16 @@ TEST_CASE("batch_norm says what does not fit", "[batch_norm][errors]") {
 TEST_CASE("batch_norm that throws takes no draw and moves no statistics", "[batch_norm][errors]") {
   Generator generator(1);
   Tensor mean = Tensor::zeros({3});
+  const Tensor count = Tensor::zeros({}, {.dtype = DType::int64});
   check_error(
       [&] {
         batch_norm(Tensor::ones({4, 3, 2}), Tensor::ones({3}), Tensor::ones({3}), mean, Tensor::ones({2}),
-                   {.training = true, .dropout = 0.5, .generator = &generator});
+                   {.training = true, .num_batches_tracked = count, .dropout = 0.5, .generator = &generator});
       },
       {"running_var"});
   CHECK(generator.draws() == 0);
   CHECK(mean.to_vector<float>() == std::vector<float>(3, 0));
+  CHECK(count.item() == 0);
 }
 
 }  // namespace

@@ -90,15 +90,52 @@ TEST_CASE("conv2d of an empty batch is empty, with gradients of zero", "[conv2d]
 }
 
 TEST_CASE("conv2d keeps NaN and infinity to the outputs whose window holds them", "[conv2d]") {
-  Tensor x = random({1, 1, 9, 40}, DType::float32, 1);
   const float bad = GENERATE(std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity());
+  const std::int64_t stride = GENERATE(1, 2);
+  const Conv2dOptions options = {.stride = stride, .padding = 1};
+  Tensor x = random({1, 1, 9, 40}, DType::float32, 1);
   x.data<float>()[4 * 40 + 20] = bad;
-  const Tensor y = conv2d(x, Tensor::ones({1, 1, 3, 3}), {}, {.padding = 1});
-  for (std::int64_t row = 0; row < 9; ++row)
-    for (std::int64_t column = 0; column < 40; ++column) {
-      const bool reached = std::abs(row - 4) <= 1 && std::abs(column - 20) <= 1;
-      CHECK(std::isfinite(y.data<float>()[row * 40 + column]) == !reached);
-    }
+  for (const Device device : devices()) {
+    INFO(device.name() << ", stride " << stride);
+    const Tensor y = conv2d(x.to(device), Tensor::ones({1, 1, 3, 3}, {.device = device}), {}, options);
+    const std::vector<float> values = y.to_vector<float>();
+    for (std::int64_t row = 0; row < y.size(2); ++row)
+      for (std::int64_t column = 0; column < y.size(3); ++column) {
+        const bool reached = std::abs(row * stride - 4) <= 1 && std::abs(column * stride - 20) <= 1;
+        CHECK(std::isfinite(values[static_cast<std::size_t>(row * y.size(3) + column)]) == !reached);
+      }
+  }
+}
+
+TEST_CASE("conv2d keeps NaN in a gradient to the inputs that its window held", "[conv2d]") {
+  const std::int64_t stride = GENERATE(1, 2);
+  for (const Device device : devices()) {
+    INFO(device.name() << ", stride " << stride);
+    const Tensor x = random({1, 1, 9, 40}, DType::float32, 1, device).set_requires_grad();
+    const Tensor y =
+        conv2d(x, Tensor::ones({1, 1, 3, 3}, {.device = device}), {}, {.stride = stride, .padding = 1});
+    Tensor gradient = random(y.shape(), DType::float32, 2);
+    gradient.data<float>()[2 * y.size(3) + 7] = std::numeric_limits<float>::quiet_NaN();
+    y.backward(gradient.to(device));
+    const std::vector<float> values = x.grad().to_vector<float>();
+    for (std::int64_t row = 0; row < 9; ++row)
+      for (std::int64_t column = 0; column < 40; ++column) {
+        const bool reached = std::abs(row - 2 * stride) <= 1 && std::abs(column - 7 * stride) <= 1;
+        CHECK(std::isnan(values[static_cast<std::size_t>(row * 40 + column)]) == reached);
+      }
+  }
+}
+
+TEST_CASE("conv2d multiplies its padding: a weight that is not a number spoils every output", "[conv2d]") {
+  const std::int64_t stride = GENERATE(1, 2);
+  Tensor w = Tensor::ones({1, 1, 3, 3});
+  w.data<float>()[0] = std::numeric_limits<float>::quiet_NaN();
+  for (const Device device : devices()) {
+    INFO(device.name() << ", stride " << stride);
+    const Tensor x = random({1, 1, 5, 6}, DType::float32, 1, device);
+    for (const float value : conv2d(x, w.to(device), {}, {.stride = stride, .padding = 1}).to_vector<float>())
+      CHECK(std::isnan(value));
+  }
 }
 
 TEST_CASE("conv2d says what does not fit", "[conv2d][errors]") {

@@ -43,13 +43,34 @@ TEST_CASE("dropout passes the gradient check: backward uses the mask of forward"
 }
 
 TEST_CASE("dropout's backward is not moved by later draws", "[dropout]") {
-  Generator generator(5);
-  Tensor x = ones(1000).set_requires_grad();
-  const Tensor y = dropout(x, 0.5, generator);
-  dropout(x, 0.5, generator);
-  generator.set_state(77, 3);
-  sum(y).backward();
-  CHECK(same_bits(x.grad(), y.detach()));
+  for (const Device device : devices()) {
+    INFO(device.name());
+    Generator generator(5);
+    Tensor x = ones(1000, DType::float32, device).set_requires_grad();
+    const Tensor y = dropout(x, 0.5, generator);
+    dropout(x, 0.5, generator);
+    generator.set_state(77, 3);
+    y.backward(ones(1000, DType::float32, device));
+    CHECK(same_bits(x.grad(), y.detach()));
+  }
+}
+
+TEST_CASE("dropout drops the same values on every device, bit for bit", "[dropout]") {
+  for_each_case(cases::dropout, [](Device device, const Count& p) {
+    for (const DType dtype : {DType::float32, DType::float64}) {
+      Generator here(9), there(9);
+      const Tensor x = random({p.count}, dtype, 1);
+      CHECK(same_bits(dropout(x, 0.3, here), dropout(x.to(device), 0.3, there)));
+    }
+  });
+}
+
+TEST_CASE("dropout of nothing is nothing", "[dropout]") {
+  for (const Device device : devices()) {
+    INFO(device.name());
+    Generator generator(1);
+    CHECK(dropout(Tensor::zeros({3, 0}, {.device = device}), 0.5, generator).shape() == Shape{3, 0});
+  }
 }
 
 TEST_CASE("dropout drops a share of p, within five standard deviations", "[dropout]") {
@@ -83,30 +104,40 @@ TEST_CASE("Every draw, seed and place has a mask of its own", "[dropout]") {
 }
 
 TEST_CASE("dropout with p = 0 returns its input and draws nothing", "[dropout]") {
-  Generator generator(1);
-  const Tensor x = random({33}, DType::float32);
-  CHECK(dropout(x, 0, generator).data<float>() == x.data<float>());
-  CHECK(generator.draws() == 0);
+  for (const Device device : devices()) {
+    INFO(device.name());
+    Generator generator(1);
+    const Tensor x = random({33}, DType::float32, 0, device);
+    CHECK(dropout(x, 0, generator).device_data<float>() == x.device_data<float>());
+    CHECK(generator.draws() == 0);
+  }
 }
 
 TEST_CASE("dropout with p = 1 drops everything, NaN and infinity too, forward and backward", "[dropout]") {
-  Generator generator(1);
-  Tensor x = Tensor::full({65}, std::numeric_limits<double>::infinity());
-  x.data<float>()[3] = std::numeric_limits<float>::quiet_NaN();
-  x.set_requires_grad();
-  const Tensor y = dropout(x, 1, generator);
-  CHECK(y.to_vector<float>() == std::vector<float>(65, 0));
-  sum(y).backward();
-  CHECK(x.grad().to_vector<float>() == std::vector<float>(65, 0));
+  Tensor values = Tensor::full({65}, std::numeric_limits<double>::infinity());
+  values.data<float>()[3] = std::numeric_limits<float>::quiet_NaN();
+  for (const Device device : devices()) {
+    INFO(device.name());
+    Generator generator(1);
+    Tensor x = values.to(device).clone().set_requires_grad();
+    const Tensor y = dropout(x, 1, generator);
+    CHECK(y.to_vector<float>() == std::vector<float>(65, 0));
+    y.backward(values.to(device));
+    CHECK(x.grad().to_vector<float>() == std::vector<float>(65, 0));
+  }
 }
 
 TEST_CASE("A dropped value is 0 whatever it was, a kept NaN stays NaN", "[dropout]") {
-  Generator mask_generator(1), generator(1);
-  const Tensor mask = dropout(ones(65), 0.5, mask_generator);
-  const Tensor y = dropout(Tensor::full({65}, std::nan("")), 0.5, generator);
-  for (std::int64_t i = 0; i < 65; ++i) {
-    if (mask.data<float>()[i] == 0) CHECK(y.data<float>()[i] == 0);
-    if (mask.data<float>()[i] != 0) CHECK(std::isnan(y.data<float>()[i]));
+  for (const Device device : devices()) {
+    INFO(device.name());
+    Generator mask_generator(1), generator(1);
+    const std::vector<double> mask = to_doubles(dropout(ones(65), 0.5, mask_generator));
+    const std::vector<double> y =
+        to_doubles(dropout(Tensor::full({65}, std::nan(""), {.device = device}), 0.5, generator));
+    for (std::size_t i = 0; i < 65; ++i) {
+      if (mask[i] == 0) CHECK(y[i] == 0);
+      if (mask[i] != 0) CHECK(std::isnan(y[i]));
+    }
   }
 }
 

@@ -1,5 +1,6 @@
 #include "cases/elementwise.h"
 
+#include "kernels/elementwise.h"
 #include "reference/elementwise.h"
 #include "support.h"
 
@@ -61,25 +62,79 @@ TEST_CASE("add and mul pass the gradient check", "[elementwise][gradcheck]") {
 }
 
 TEST_CASE("mul by a number scales, forward and backward", "[elementwise][gradcheck]") {
-  const Tensor x = random({33, 7});
   const double factor = GENERATE(0.0, -2.5, 1e10);
   const Function function = [factor](const std::vector<Tensor>& t) { return t[0] * factor; };
-  const Run actual = run(function, requiring({x}));
-  const std::vector<double> values = to_doubles(x),
-                            gradient = to_doubles(random({33, 7}, DType::float64, 99));
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    CHECK(actual.output.data<double>()[i] == factor * values[i]);
-    CHECK(actual.gradients[0].data<double>()[i] == factor * gradient[i]);
+  for (const Device device : devices()) {
+    INFO(device.name());
+    const Tensor x = random({33, 7}, DType::float64, 0, device);
+    const Run actual = run(function, requiring({x}));
+    const std::vector<double> values = to_doubles(x),
+                              gradient = to_doubles(random({33, 7}, DType::float64, 99)),
+                              output = to_doubles(actual.output),
+                              input_gradient = to_doubles(actual.gradients[0]);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      CHECK(output[i] == factor * values[i]);
+      CHECK(input_gradient[i] == factor * gradient[i]);
+    }
+    CHECK(same_bits(factor * x, x * factor));
   }
-  CHECK(same_bits(factor * x, x * factor));
+}
+
+template <class T>
+const kernels::ElementwiseKernels<T>& kernels_on(Device device) {
+  return device.is_cuda() ? kernels::cuda::elementwise<T>() : kernels::cpu::elementwise<T>();
+}
+
+TEMPLATE_TEST_CASE("fill, scale and accumulate reach every element and no other", "[elementwise]", float,
+                   double) {
+  using T = TestType;
+  for_each_case(cases::elementwise_counts, [](Device device, const cases::Count& p) {
+    const Shape shape = {p.count};
+    const TensorOptions options = {.dtype = dtype_of<T>(), .device = device};
+    const std::vector<T> ones(static_cast<std::size_t>(p.count), T(1));
+    Tensor x = Tensor::full(shape, 0.1, options);
+    CHECK(x.to_vector<T>() == std::vector<T>(ones.size(), static_cast<T>(0.1)));
+
+    x = random(shape, dtype_of<T>(), 1, device);
+    std::vector<T> expected = x.to_vector<T>();
+    // In place.
+    kernels_on<T>(device).scale(p.count, 0.3, x.device_data<T>(), x.device_data<T>(), {});
+    for (T& value : expected) value = static_cast<T>(0.3) * value;
+    CHECK(x.to_vector<T>() == expected);
+
+    const Tensor addend = Tensor::from(ones, shape, device);
+    kernels_on<T>(device).accumulate(p.count, addend.device_data<T>(), x.device_data<T>(), {});
+    for (T& value : expected) value += T(1);
+    CHECK(x.to_vector<T>() == expected);
+    CHECK(addend.to_vector<T>() == ones);
+  });
+}
+
+TEST_CASE("add and mul hand NaN on, from either operand, to where it belongs", "[elementwise]") {
+  const Binary op = GENERATE(add_function, mul_function);
+  for (const Device device : devices()) {
+    INFO(device.name());
+    std::vector<float> values(33 * 7, 1.0f), row(7, 0.0f);
+    values[5 * 7 + 3] = row[4] = std::numeric_limits<float>::quiet_NaN();
+    const Tensor x = Tensor::from(values, {33, 7}, device), y = Tensor::from(row, {7}, device);
+    const std::vector<float> output = op(x, y).to_vector<float>();
+    for (std::size_t i = 0; i < output.size(); ++i)
+      CHECK(std::isnan(output[i]) == (i == 5 * 7 + 3 || i % 7 == 4));
+  }
 }
 
 TEST_CASE("Operands of extent 0 give nothing, and gradients of zero", "[elementwise]") {
-  Tensor row = random({1, 3}).set_requires_grad();
-  const Tensor nothing = mul(row, Tensor::zeros({0, 3}, {.dtype = DType::float64}));
-  CHECK(nothing.shape() == Shape{0, 3});
-  sum(nothing).backward();
-  CHECK(to_doubles(row.grad()) == std::vector<double>(3, 0));
+  for (const Device device : devices()) {
+    INFO(device.name());
+    const Tensor row = random({1, 3}, DType::float64, 0, device).set_requires_grad();
+    const TensorOptions options = {.dtype = DType::float64, .device = device};
+    const Tensor nothing = mul(row, Tensor::zeros({0, 3}, options));
+    CHECK(nothing.shape() == Shape{0, 3});
+    CHECK(mul(row, Tensor::zeros({2, 0, 1}, options)).shape() == Shape{2, 0, 3});
+    CHECK((nothing * 2.0).shape() == Shape{0, 3});
+    sum(nothing).backward();
+    CHECK(to_doubles(row.grad()) == std::vector<double>(3, 0));
+  }
 }
 
 TEST_CASE("add and mul say what does not fit", "[elementwise][errors]") {

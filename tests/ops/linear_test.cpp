@@ -55,13 +55,52 @@ TEST_CASE("linear gives each gradient alone as it gives all", "[linear]") {
 }
 
 TEST_CASE("linear takes any dimensions before the features", "[linear]") {
-  const Tensor w = random({5, 4}, DType::float64, 2), b = random({5}, DType::float64, 3);
-  const Tensor x = random({2, 3, 4}, DType::float64, 1);
-  CHECK(linear(x, w, b).shape() == Shape{2, 3, 5});
-  CHECK(same_bits(linear(x, w, b).reshape({6, 5}), linear(x.reshape({6, 4}), w, b)));
-  CHECK(linear(random({4}), w, b).shape() == Shape{5});
-  CHECK(linear(Tensor::zeros({0, 4}, {.dtype = DType::float64}), w, b).shape() == Shape{0, 5});
-  check_gradients(function(), {x, w, b});
+  for (const Device device : devices()) {
+    INFO(device.name());
+    const Tensor w = random({5, 4}, DType::float64, 2, device), b = random({5}, DType::float64, 3, device);
+    const Tensor x = random({2, 3, 4}, DType::float64, 1, device);
+    CHECK(linear(x, w, b).shape() == Shape{2, 3, 5});
+    CHECK(same_bits(linear(x, w, b).reshape({6, 5}), linear(x.reshape({6, 4}), w, b)));
+    CHECK(linear(random({4}, DType::float64, 1, device), w, b).shape() == Shape{5});
+    check_gradients(function(), {x, w, b});
+  }
+}
+
+TEST_CASE("linear of nothing is nothing, and sums of nothing are 0", "[linear]") {
+  const LinearProblem p = GENERATE(LinearProblem{0, 4, 5}, LinearProblem{3, 0, 5}, LinearProblem{3, 4, 0});
+  for (const Device device : devices()) {
+    INFO(device.name() << ": " << describe(p));
+    const Run result = run(function(), requiring(inputs_of(p, DType::float64, device)));
+    CHECK(result.output.shape() == Shape{p.rows, p.out_features});
+    if (p.in_features == 0)
+      CHECK(same_bits(result.output,
+                      mul(Tensor::ones({3, 1}, {DType::float64}), random({5}, DType::float64, 3))));
+    for (const double value : to_doubles(result.gradients[0])) CHECK(value == 0);
+    for (const double value : to_doubles(result.gradients[1])) CHECK(value == 0);
+    if (p.rows == 0)
+      for (const double value : to_doubles(result.gradients[2])) CHECK(value == 0);
+  }
+}
+
+TEST_CASE("linear hands NaN on to what depends on it and to nothing else", "[linear]") {
+  const LinearProblem p{.rows = 67, .in_features = 131, .out_features = 66};
+  constexpr std::int64_t row = 65, feature = 130;
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  for (const Device device : devices()) {
+    INFO(device.name());
+    std::vector<Tensor> inputs = inputs_of(p, DType::float32, device);
+    std::vector<double> x = to_doubles(inputs[0]);
+    x[row * p.in_features + feature] = nan;
+    inputs[0] = from_doubles(x, inputs[0].shape(), DType::float32, device);
+    const Run result = run(function(), requiring(inputs));
+    const std::vector<double> y = to_doubles(result.output), grad_weight = to_doubles(result.gradients[1]);
+    std::int64_t wrong = 0;
+    for (std::int64_t i = 0; i < std::ssize(y); ++i)
+      wrong += std::isnan(y[static_cast<std::size_t>(i)]) != (i / p.out_features == row);
+    for (std::int64_t i = 0; i < std::ssize(grad_weight); ++i)
+      wrong += std::isnan(grad_weight[static_cast<std::size_t>(i)]) != (i % p.in_features == feature);
+    CHECK(wrong == 0);
+  }
 }
 
 TEST_CASE("linear says what does not fit", "[linear][errors]") {

@@ -1,5 +1,7 @@
 #include "cases/pool2d.h"
 
+#include "kernels/avg_pool2d.h"
+#include "kernels/max_pool2d.h"
 #include "reference/pool2d.h"
 #include "support.h"
 
@@ -100,66 +102,166 @@ TEST_CASE("A stride of 0 is the kernel's size", "[max_pool2d][avg_pool2d]") {
 }
 
 TEST_CASE("Batch and channels are pooled apart", "[max_pool2d][avg_pool2d][global_avg_pool2d]") {
-  const Tensor x = random({2, 3, 4, 4}, DType::float32, 1);
-  const Tensor planes = x.reshape({6, 1, 4, 4});
-  CHECK(max_pool2d(x, 2).shape() == Shape{2, 3, 2, 2});
-  CHECK(same_bits(max_pool2d(x, 2).reshape({6, 1, 2, 2}), max_pool2d(planes, 2)));
-  CHECK(same_bits(avg_pool2d(x, 2).reshape({6, 1, 2, 2}), avg_pool2d(planes, 2)));
-  CHECK(same_bits(global_avg_pool2d(x).reshape({6, 1, 1, 1}), global_avg_pool2d(planes)));
+  for (const Device device : devices()) {
+    INFO(device.name());
+    const Tensor x = random({2, 3, 4, 4}, DType::float32, 1, device);
+    const Tensor planes = x.reshape({6, 1, 4, 4});
+    CHECK(max_pool2d(x, 2).shape() == Shape{2, 3, 2, 2});
+    CHECK(same_bits(max_pool2d(x, 2).reshape({6, 1, 2, 2}), max_pool2d(planes, 2)));
+    CHECK(same_bits(avg_pool2d(x, 2).reshape({6, 1, 2, 2}), avg_pool2d(planes, 2)));
+    CHECK(same_bits(global_avg_pool2d(x).reshape({6, 1, 1, 1}), global_avg_pool2d(planes)));
+  }
+}
+
+/// A leaf that requires a gradient.
+Tensor leaf(const std::vector<float>& values, Shape shape, Device device) {
+  return Tensor::from(values, std::move(shape), device).set_requires_grad();
+}
+
+Tensor ones_like(const Tensor& x) {
+  return Tensor::ones(x.shape(), {.dtype = x.dtype(), .device = x.device()});
 }
 
 TEST_CASE("The gradient of max_pool2d goes to the first of equal elements", "[max_pool2d]") {
-  Tensor x = Tensor::zeros({1, 1, 4, 5}).set_requires_grad();
-  max_pool2d(x, 3, {.stride = 1}).backward(Tensor::ones({1, 1, 2, 3}));
-  CHECK(x.grad().to_vector<float>() ==
-        std::vector<float>{1, 1, 1, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0});
+  for (const Device device : devices()) {
+    INFO(device.name());
+    const Tensor x = leaf(std::vector<float>(20), {1, 1, 4, 5}, device);
+    const Tensor y = max_pool2d(x, 3, {.stride = 1});
+    y.backward(ones_like(y));
+    CHECK(x.grad().to_vector<float>() ==
+          std::vector<float>{1, 1, 1, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0});
+  }
+}
+
+TEST_CASE("The gradient of max_pool2d by 2x2 goes to the first of equal elements", "[max_pool2d]") {
+  for (const Device device : devices()) {
+    INFO(device.name());
+    // All equal; the last two; the first and the last; the right ones.
+    const Tensor x = leaf({3, 3, 1, 2, 7, 5, 1, 4,  //
+                           3, 3, 6, 6, 4, 7, 0, 4},
+                          {1, 1, 2, 8}, device);
+    const Tensor y = max_pool2d(x, 2);
+    CHECK(y.to_vector<float>() == std::vector<float>{3, 6, 7, 4});
+    y.backward(ones_like(y));
+    CHECK(x.grad().to_vector<float>() == std::vector<float>{1, 0, 0, 0, 1, 0, 0, 1,  //
+                                                            0, 0, 1, 0, 0, 0, 0, 0});
+  }
 }
 
 TEST_CASE("max_pool2d hands NaN on, and the gradient to the first NaN", "[max_pool2d]") {
-  const std::int64_t first = GENERATE(0, 1, 2, 3);
-  std::vector<float> values = {5, 7, 9, 8};
-  values[static_cast<std::size_t>(first)] = nan;
-  if (first == 1) values[3] = nan;
-  Tensor x = Tensor::from(values, {1, 1, 2, 2}).set_requires_grad();
-  const Tensor y = max_pool2d(x, 2);
-  CHECK(std::isnan(y.item()));
-  y.backward();
-  for (std::int64_t i = 0; i < 4; ++i) CHECK(x.grad().data<float>()[i] == (i == first ? 1 : 0));
+  const std::size_t first = GENERATE(0u, 1u, 2u, 3u);
+  // 2x2 windows side by side, and windows that overlap.
+  const Pool2dProblem p = GENERATE(cases::pool2d[3], cases::pool2d[9]);
+  for (const Device device : devices()) {
+    INFO(device.name() << ": " << describe(p));
+    // The window of the second row and column.
+    const auto place = [&](std::size_t i) {
+      return static_cast<std::size_t>((p.stride_h + static_cast<std::int64_t>(i / 2)) * p.w + p.stride_w) +
+             i % 2;
+    };
+    std::vector<float> values(static_cast<std::size_t>(p.h * p.w), 5), expected(values.size());
+    for (std::size_t i = first; i < 4; ++i) values[place(i)] = nan;
+    const Tensor x = leaf(values, {1, 1, p.h, p.w}, device);
+    const Tensor y = max_pool2d(x, {p.k_h, p.k_w}, options_of(p));
+    const std::size_t window = static_cast<std::size_t>(p.out_w() + 1);
+    CHECK(std::isnan(y.to_vector<float>()[window]));
+    std::vector<float> gradient(static_cast<std::size_t>(y.numel()));
+    gradient[window] = 1;
+    y.backward(Tensor::from(gradient, y.shape(), device));
+    expected[place(first)] = 1;
+    CHECK(x.grad().to_vector<float>() == expected);
+  }
 }
 
 TEST_CASE("max_pool2d hands NaN on from every place to exactly the windows that hold it", "[max_pool2d]") {
-  for (const Pool2dProblem& p : cases::pool2d) {
-    if (p.h * p.w > 100) continue;
-    INFO(describe(p));
+  for_each_case(cases::pool2d, [](Device device, const Pool2dProblem& p) {
+    if (p.h * p.w > 100) return;
+    const std::vector<float> values = random(shape_of(p), DType::float32, 1).to_vector<float>();
     for (std::int64_t bad = 0; bad < p.h * p.w; ++bad) {
-      Tensor x = random(shape_of(p), DType::float32, 1);
-      x.data<float>()[bad] = nan;
-      const Tensor y = max_pool2d(x, {p.k_h, p.k_w}, options_of(p));
+      std::vector<float> with_nan = values;
+      with_nan[static_cast<std::size_t>(bad)] = nan;
+      const Tensor y = max_pool2d(Tensor::from(with_nan, shape_of(p), device), {p.k_h, p.k_w}, options_of(p));
       std::vector<bool> expected(static_cast<std::size_t>(y.numel()));
       reference::for_pool2d_pairs(p, [&](std::int64_t out, std::int64_t in) {
         if (in == bad) expected[static_cast<std::size_t>(out)] = true;
       });
       std::vector<bool> actual;
-      for (const float value : y.span<float>()) actual.push_back(std::isnan(value));
+      for (const float value : y.to_vector<float>()) actual.push_back(std::isnan(value));
       CHECK(actual == expected);
     }
+  });
+}
+
+TEST_CASE("avg_pool2d and global_avg_pool2d hand NaN on to exactly the windows that hold it",
+          "[avg_pool2d][global_avg_pool2d]") {
+  for (const Device device : devices()) {
+    INFO(device.name());
+    std::vector<float> values = random({3, 1, 7, 7}, DType::float32).to_vector<float>();
+    values[49 + 3 * 7 + 4] = nan;
+    const Tensor x = Tensor::from(values, {3, 1, 7, 7}, device);
+    const std::vector<float> windows = avg_pool2d(x, 3, {.stride = 2}).to_vector<float>(),
+                             planes = global_avg_pool2d(x).to_vector<float>();
+    for (std::size_t i = 0; i < windows.size(); ++i)
+      CHECK(std::isnan(windows[i]) == (i == 9 + 4 || i == 9 + 5));
+    for (std::size_t i = 0; i < planes.size(); ++i) CHECK(std::isnan(planes[i]) == (i == 1));
   }
 }
 
 TEST_CASE("max_pool2d: padding never wins, not even against minus infinity", "[max_pool2d]") {
   const float lowest = -std::numeric_limits<float>::infinity();
-  Tensor x = Tensor::full({1, 1, 3, 3}, lowest).set_requires_grad();
-  const Tensor y = max_pool2d(x, 3, {.stride = 2, .padding = 1});
-  CHECK(y.to_vector<float>() == std::vector<float>(4, lowest));
-  y.backward(Tensor::ones({1, 1, 2, 2}));
-  CHECK(x.grad().to_vector<float>() == std::vector<float>{1, 1, 0, 1, 1, 0, 0, 0, 0});
+  for (const Device device : devices()) {
+    INFO(device.name());
+    const Tensor x = leaf(std::vector<float>(9, lowest), {1, 1, 3, 3}, device);
+    const Tensor y = max_pool2d(x, 3, {.stride = 2, .padding = 1});
+    CHECK(y.to_vector<float>() == std::vector<float>(4, lowest));
+    y.backward(ones_like(y));
+    CHECK(x.grad().to_vector<float>() == std::vector<float>{1, 1, 0, 1, 1, 0, 0, 0, 0});
+  }
 }
 
 TEST_CASE("Pooling an empty batch gives an empty batch", "[max_pool2d][avg_pool2d][global_avg_pool2d]") {
-  const Tensor x = Tensor::zeros({0, 3, 4, 4});
-  CHECK(max_pool2d(x, 2).shape() == Shape{0, 3, 2, 2});
-  CHECK(avg_pool2d(x, 2).shape() == Shape{0, 3, 2, 2});
-  CHECK(global_avg_pool2d(x).shape() == Shape{0, 3, 1, 1});
+  for (const Device device : devices()) {
+    INFO(device.name());
+    const Tensor x = Tensor::zeros({0, 3, 4, 4}, {.device = device}).set_requires_grad();
+    const std::vector<std::pair<Tensor, Shape>> pooled = {{max_pool2d(x, 2), {0, 3, 2, 2}},
+                                                          {max_pool2d(x, 3), {0, 3, 1, 1}},
+                                                          {avg_pool2d(x, 2), {0, 3, 2, 2}},
+                                                          {avg_pool2d(x, 4), {0, 3, 1, 1}},
+                                                          {global_avg_pool2d(x), {0, 3, 1, 1}}};
+    for (const auto& [y, shape] : pooled) {
+      CHECK(y.shape() == shape);
+      y.backward(ones_like(y));
+      CHECK(x.grad().shape() == x.shape());
+    }
+  }
+}
+
+TEST_CASE("Windows far larger than the image and strides far beyond it", "[max_pool2d][avg_pool2d]") {
+  constexpr std::int64_t huge = std::int64_t{1} << 30;
+  for (const Device device : devices()) {
+    INFO(device.name());
+    const Tensor x = leaf({1, 2, 3, 4, 5, 6}, {1, 1, 2, 3}, device);
+    const Tensor largest =
+        max_pool2d(x, {huge, huge}, {.stride = {huge, huge}, .padding = {huge / 2, huge / 2}});
+    CHECK(largest.to_vector<float>() == std::vector<float>{6});
+    largest.backward();
+    CHECK(x.grad().to_vector<float>() == std::vector<float>{0, 0, 0, 0, 0, 1});
+    const Tensor mean =
+        avg_pool2d(x, {huge, 3}, {.stride = {huge, 1}, .padding = {huge / 2, 0}, .count_include_pad = false});
+    CHECK(mean.to_vector<float>() == std::vector<float>{3.5});
+  }
+}
+
+TEST_CASE("Images of more pixels than 32 bits can number are refused", "[max_pool2d][avg_pool2d][errors]") {
+  if (!cuda_is_available()) return;
+  const Pool2dProblem p{
+      .planes = 1, .h = 1 << 15, .w = 1 << 15, .k_h = 3, .k_w = 3, .stride_h = 1, .stride_w = 1};
+  const auto& max = kernels::cuda::max_pool2d<float>();
+  const auto& avg = kernels::cuda::avg_pool2d<float>();
+  check_error([&] { max.forward(p, nullptr, nullptr, nullptr, {}); }, {"max_pool2d", "32768x32768", "2^30"});
+  check_error([&] { max.backward(p, nullptr, nullptr, nullptr, {}); }, {"max_pool2d", "32768x32768"});
+  check_error([&] { avg.forward(p, true, nullptr, nullptr, {}); }, {"avg_pool2d", "32768x32768"});
+  check_error([&] { avg.backward(p, true, nullptr, nullptr, {}); }, {"avg_pool2d", "32768x32768"});
 }
 
 using Pool = Tensor (*)(const Tensor&, Pair, const PoolOptions&);

@@ -71,11 +71,37 @@ TEST_CASE("sum and mean pass the gradient check", "[reduce][gradcheck]") {
 }
 
 TEST_CASE("sum of nothing is 0, mean of nothing is NaN", "[reduce]") {
-  const Tensor x = Tensor::zeros({0, 3});
-  CHECK(sum(x).item() == 0);
-  CHECK(sum(x, {.dims = {0}}).to_vector<float>() == std::vector<float>(3, 0));
-  CHECK(sum(x, {.dims = {1}}).shape() == Shape{0});
-  CHECK(std::isnan(mean(x).item()));
+  for (const Device device : devices()) {
+    INFO(device.name());
+    const Tensor x = Tensor::zeros({0, 3}, {.device = device});
+    CHECK(sum(x).item() == 0);
+    CHECK(sum(x, {.dims = {0}}).to_vector<float>() == std::vector<float>(3, 0));
+    CHECK(sum(x, {.dims = {1}}).shape() == Shape{0});
+    CHECK(std::isnan(mean(x).item()));
+    const Tensor y = Tensor::zeros({3, 0}, {.device = device});
+    CHECK(sum(y, {.dims = {1}}).to_vector<float>() == std::vector<float>(3, 0));
+    CHECK(sum(y, {.dims = {0}}).shape() == Shape{0});
+  }
+}
+
+TEST_CASE("sum hands NaN on to exactly the sums that hold it", "[reduce]") {
+  for_each_case(cases::reduce, [](Device device, const Reduction& p) {
+    std::vector<float> values = random(p.shape, DType::float32).to_vector<float>();
+    const std::int64_t bad = numel(p.shape) * 2 / 3;
+    values[static_cast<std::size_t>(bad)] = std::numeric_limits<float>::quiet_NaN();
+    const std::vector<float> sums =
+        sum(Tensor::from(values, p.shape, device), {.dims = p.dims}).to_vector<float>();
+    const std::int64_t expected = reference::broadcast_index(bad, p.shape, keepdim_shape(p));
+    for (std::size_t i = 0; i < sums.size(); ++i)
+      CHECK(std::isnan(sums[i]) == (static_cast<std::int64_t>(i) == expected));
+  });
+}
+
+TEST_CASE("The same sum has the same bits every time", "[reduce]") {
+  for_each_case(cases::reduce_large, [](Device device, const Reduction& p) {
+    const Tensor x = random(p.shape, DType::float32, 1, device);
+    CHECK(same_bits(sum(x, {.dims = p.dims}), sum(x, {.dims = p.dims})));
+  });
 }
 
 TEST_CASE("sum and mean say what does not fit", "[reduce][errors]") {

@@ -37,17 +37,33 @@ TEST_CASE("relu passes the gradient check", "[relu][gradcheck]") {
 }
 
 TEST_CASE("relu has gradient 0 at 0, of either sign", "[relu]") {
-  Tensor x = Tensor::from(std::vector<float>{0.0f, -0.0f}, {2}).set_requires_grad();
-  sum(relu(x)).backward();
-  CHECK(x.grad().to_vector<float>() == std::vector<float>{0, 0});
+  for (const Device device : devices()) {
+    INFO(device.name());
+    Tensor x = Tensor::from(std::vector<float>{0.0f, -0.0f}, {2}, device).set_requires_grad();
+    relu(x).backward(Tensor::ones({2}, {.device = device}));
+    CHECK(x.grad().to_vector<float>() == std::vector<float>{0, 0});
+  }
 }
 
 TEST_CASE("relu hands NaN on, from every place", "[relu]") {
-  for (std::int64_t bad = 0; bad < 67; ++bad) {
-    Tensor x = random({67}, DType::float32);
-    x.data<float>()[bad] = std::numeric_limits<float>::quiet_NaN();
+  for (const Device device : devices())
+    for (std::size_t bad = 0; bad < 67; ++bad) {
+      INFO(device.name());
+      Tensor x = random({67}, DType::float32);
+      x.data<float>()[bad] = std::numeric_limits<float>::quiet_NaN();
+      const std::vector<float> y = relu(x.to(device)).to_vector<float>();
+      for (std::size_t i = 0; i < 67; ++i) CHECK(std::isnan(y[i]) == (i == bad));
+    }
+}
+
+TEST_CASE("relu of nothing is nothing", "[relu]") {
+  for (const Device device : devices()) {
+    INFO(device.name());
+    Tensor x = Tensor::zeros({0, 3}, {.device = device}).set_requires_grad();
     const Tensor y = relu(x);
-    for (std::int64_t i = 0; i < 67; ++i) CHECK(std::isnan(y.data<float>()[i]) == (i == bad));
+    CHECK(y.shape() == Shape{0, 3});
+    y.backward(Tensor::zeros({0, 3}, {.device = device}));
+    CHECK(x.grad().shape() == Shape{0, 3});
   }
 }
 

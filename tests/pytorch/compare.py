@@ -131,11 +131,20 @@ def linear(draw):
     return tensors, text(), lambda t: F.linear(t["input"], t["weight"], t.get("bias"))
 
 
-def loss(draw):
+def classification(draw):
     rows, classes, mean = draw.randint(1, 40), draw.randint(1, 30), draw.random() < 0.5
     tensors = {"input": normal(rows, classes) * draw.choice([1, 30]), "labels": torch.randint(classes, (rows,))}
-    return tensors, text(mean), lambda t: F.nll_loss(
-        F.log_softmax(t["input"], -1), t["labels"], reduction="mean" if mean else "sum")
+    return tensors, text(mean), "mean" if mean else "sum"
+
+
+def loss(draw):
+    tensors, options, reduction = classification(draw)
+    return tensors, options, lambda t: F.nll_loss(F.log_softmax(t["input"], -1), t["labels"], reduction=reduction)
+
+
+def cross_entropy(draw):
+    tensors, options, reduction = classification(draw)
+    return tensors, options, lambda t: F.cross_entropy(t["input"], t["labels"], reduction=reduction)
 
 
 def expected_of(tensors, function):
@@ -168,7 +177,7 @@ def main():
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
     draw = random.Random(seed)
     torch.manual_seed(seed)
-    operations = [conv2d, batch_norm, max_pool2d, avg_pool2d, linear, loss]
+    operations = [conv2d, batch_norm, max_pool2d, avg_pool2d, linear, loss, cross_entropy]
 
     problems, metadata, expected = {}, {}, {}
     for operation in operations:

@@ -82,6 +82,8 @@ Tensor compute(Problem& p) {
   if (operation == "loss")
     return nll_loss(log_softmax(input), p.tensor("labels"),
                     p.integer() ? kg::Reduction::mean : kg::Reduction::sum);
+  if (operation == "cross_entropy")
+    return cross_entropy(input, p.tensor("labels"), p.integer() ? kg::Reduction::mean : kg::Reduction::sum);
   throw kg::Error("run_problems: unknown operation " + operation);
 }
 

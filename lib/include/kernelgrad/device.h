@@ -40,6 +40,8 @@ class Device {
 bool cuda_is_available();
 /// Why cuda_is_available() is false; empty when it is true.
 std::string cuda_unavailable_reason();
+/// Product name of Device::cuda(): "NVIDIA H100 80GB HBM3". Throws Error where it is not available.
+std::string cuda_device_name();
 
 /// How many CPU threads the operations use; at first OMP_NUM_THREADS, else every core. Results do not depend
 /// on it, bit for bit.

@@ -6,6 +6,7 @@
 #include "kernelgrad/device.h"
 #include "kernelgrad/dtype.h"
 #include "kernelgrad/error.h"
+#include "kernelgrad/graph.h"
 #include "kernelgrad/io.h"
 #include "kernelgrad/nn.h"
 #include "kernelgrad/ops.h"

@@ -100,6 +100,7 @@ struct BatchNormOptions {
   bool training = false;  ///< Normalise with the batch's statistics and update the running ones.
   double momentum = 0.1;  ///< running = (1 - momentum) * running + momentum * batch.
   double epsilon = 1e-5;
+  Tensor num_batches_tracked = {};  ///< int64 []; goes up by one in training, if defined.
   // Neighbours computed in the same pass over memory. The result is that of the separate operations:
   // dropout(relu(batch_norm(relu(x)))), each where asked for; p > 0 takes one draw of `generator`.
   bool relu_before = false;
@@ -138,5 +139,9 @@ enum class Reduction { mean, sum };
 /// scalar. Throws Error on a label out of range where the labels are on the CPU; on another device the loss
 /// becomes NaN.
 Tensor nll_loss(const Tensor& log_probabilities, const Tensor& labels, Reduction reduction = Reduction::mean);
+
+/// nll_loss(log_softmax(logits), labels) in one pass, without the log-probabilities in memory: logits [n,
+/// classes], labels and errors as there.
+Tensor cross_entropy(const Tensor& logits, const Tensor& labels, Reduction reduction = Reduction::mean);
 
 }  // namespace kg

@@ -83,6 +83,16 @@ class Tensor {
   std::span<const T> span() const {
     return {data<T>(), static_cast<std::size_t>(numel())};
   }
+  /// The address of the elements in the memory of device(), for kernels of one's own: not for the host to
+  /// read, unless that is the CPU. Throws Error if T is not the tensor's dtype.
+  template <class T>
+  T* device_data() {
+    return static_cast<T*>(address(dtype_of<T>()));
+  }
+  template <class T>
+  const T* device_data() const {
+    return static_cast<const T*>(address(dtype_of<T>()));
+  }
   /// A copy of the elements, from any device. Throws Error if T is not the tensor's dtype.
   template <class T>
   std::vector<T> to_vector() const {
@@ -147,6 +157,7 @@ class Tensor {
 
  private:
   void* host_data(DType dtype) const;
+  void* address(DType dtype) const;
   void copy_to_host(DType dtype, void* destination) const;
 
   std::shared_ptr<Impl> impl_;

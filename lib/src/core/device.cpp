@@ -22,6 +22,12 @@ std::string Device::name() const { return is_cuda() ? "cuda" : "cpu"; }
 bool cuda_is_available() { return kernels::cuda::is_available(); }
 std::string cuda_unavailable_reason() { return kernels::cuda::unavailable_reason(); }
 
+std::string cuda_device_name() {
+  if (!cuda_is_available())
+    throw Error("cuda_device_name: cuda is not available: " + cuda_unavailable_reason());
+  return kernels::cuda::device_name();
+}
+
 int num_threads() { return kernels::cpu::num_threads(); }
 
 void set_num_threads(int count) {

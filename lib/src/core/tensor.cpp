@@ -110,14 +110,19 @@ std::int64_t Tensor::numel() const { return kg::numel(shape()); }
 DType Tensor::dtype() const { return checked(impl()).dtype; }
 Device Tensor::device() const { return checked(impl()).storage->device(); }
 
-void* Tensor::host_data(DType wanted) const {
+void* Tensor::address(DType wanted) const {
   if (dtype() != wanted)
     throw Error("Tensor::data: asked for " + std::string(name_of(wanted)) + ", the tensor is " +
                 std::string(name_of(dtype())));
+  return impl_->storage->data();
+}
+
+void* Tensor::host_data(DType wanted) const {
+  void* const elements = address(wanted);
   if (!device().is_cpu())
     throw Error("Tensor::data: the tensor is on " + device().name() +
                 "; copy it with to(kg::Device::cpu()) first");
-  return impl_->storage->data();
+  return elements;
 }
 
 std::span<const std::byte> Tensor::bytes() const {

@@ -63,15 +63,14 @@ Tensor BatchNorm2d::forward_fused(const Tensor& x, const Neighbours& neighbours)
   if (x.dim() != 4)
     throw Error("BatchNorm2d: the input has shape " + to_string(x.shape()) +
                 ", expected [n, channels, h, w]");
-  Tensor output = batch_norm(x, weight_, bias_, running_mean_, running_var_,
-                             {.training = is_training(),
-                              .momentum = options_.momentum,
-                              .epsilon = options_.epsilon,
-                              .relu_before = neighbours.relu_before,
-                              .relu_after = neighbours.relu_after,
-                              .dropout = neighbours.dropout});
-  if (is_training()) ++*num_batches_tracked_.data<std::int64_t>();
-  return output;
+  return batch_norm(x, weight_, bias_, running_mean_, running_var_,
+                    {.training = is_training(),
+                     .momentum = options_.momentum,
+                     .epsilon = options_.epsilon,
+                     .num_batches_tracked = num_batches_tracked_,
+                     .relu_before = neighbours.relu_before,
+                     .relu_after = neighbours.relu_after,
+                     .dropout = neighbours.dropout});
 }
 
 Dropout::Dropout(double p) : p_(p) {

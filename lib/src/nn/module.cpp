@@ -97,8 +97,7 @@ void Module::train(bool training) {
 
 void Module::to(Device device) {
   for (const NamedTensor& entry : state_dict())
-    if (is_floating_point(entry.tensor.dtype()))
-      Tensor(entry.tensor).set_data(entry.tensor.detach().to(device));
+    Tensor(entry.tensor).set_data(entry.tensor.detach().to(device));
 }
 
 void Module::to(DType dtype) {

@@ -5,6 +5,7 @@
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
 #include "ops/check.h"
+#include "ops/draw_mask.h"
 
 namespace kg {
 
@@ -33,6 +34,11 @@ void check_arguments(const Tensor& input, const Tensor& gamma, const Tensor& bet
   } else if (!options.training) {
     check::fail("batch_norm", "inference needs running_mean and running_var");
   }
+  if (const Tensor& count = options.num_batches_tracked; count.defined()) {
+    const check::Argument argument{"batch_norm", "num_batches_tracked", count};
+    if (count.dtype() != DType::int64 || count.numel() != 1 || count.device() != input.device())
+      throw Error(argument.described() + ", expected one int64 on " + input.device().name());
+  }
   if (options.training && input.numel() < 2 * input.size(1))
     throw Error(x.described() + ", expected more than one value per channel to normalise with in training");
   if (!(options.dropout >= 0 && options.dropout <= 1))
@@ -47,10 +53,9 @@ kernels::BatchNormProblem problem_of(const Tensor& input, const BatchNormOptions
       .epsilon = options.epsilon,
       .relu_before = options.relu_before,
       .relu_after = options.relu_after};
-  if (options.dropout > 0) {
-    Generator& generator = options.generator ? *options.generator : default_generator();
-    problem.dropout = {.p = options.dropout, .seed = generator.seed(), .offset = generator.draw()};
-  }
+  if (options.dropout > 0)
+    problem.dropout =
+        draw_mask(options.dropout, options.generator ? *options.generator : default_generator());
   return problem;
 }
 
@@ -70,7 +75,8 @@ Tensor batch_norm(const Tensor& input, const Tensor& gamma, const Tensor& beta, 
     const auto& kernels = KG_KERNELS(batch_norm, T, like.device);
     if (options.training)
       kernels.forward_training(problem, raw<T>(input), raw<T>(gamma), raw<T>(beta), options.momentum,
-                               raw<T>(running_mean), raw<T>(running_var), raw<T>(mean), raw<T>(inv_std),
+                               raw<T>(running_mean), raw<T>(running_var),
+                               raw<std::int64_t>(options.num_batches_tracked), raw<T>(mean), raw<T>(inv_std),
                                raw<T>(output), {});
     else
       kernels.forward_inference(problem, raw<T>(input), raw<T>(gamma), raw<T>(beta), raw<T>(mean),

@@ -1,10 +1,12 @@
 #include "kernels/dropout.h"
 
+#include "core/capture.h"
 #include "core/dispatch.h"
 #include "core/tensor_impl.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
 #include "ops/check.h"
+#include "ops/draw_mask.h"
 
 namespace kg {
 
@@ -15,11 +17,17 @@ Generator& default_generator() {
 
 void manual_seed(std::uint64_t seed) { default_generator() = Generator(seed); }
 
+kernels::DropoutProblem draw_mask(double p, Generator& generator) {
+  Capture* capture = Capture::active();
+  const std::uint64_t* base = capture ? capture->note_draw(generator) : nullptr;
+  return {.p = p, .seed = generator.seed(), .offset = generator.draw(), .offset_base = base};
+}
+
 Tensor dropout(const Tensor& x, double p, Generator& generator) {
   check::is_floating({"dropout", "input", x});
   if (!(p >= 0 && p <= 1)) check::fail("dropout", "p = " + std::to_string(p) + ", expected a probability");
   if (p == 0) return x;
-  const kernels::DropoutProblem problem{.p = p, .seed = generator.seed(), .offset = generator.draw()};
+  const kernels::DropoutProblem problem = draw_mask(p, generator);
   const auto apply = [problem](const Tensor& input) {
     Tensor result = Tensor::empty(input.shape(), {.dtype = input.dtype(), .device = input.device()});
     visit_floating(input, "dropout", [&]<class T>(Type<T>) {

@@ -154,7 +154,7 @@ class Help(Test):
                 self.assertIn("Usage: mnist", self.succeed(*command, "--help"))
         self.assertEqual([name for name in COMMANDS if name not in self.succeed("--help")], [])
         train_help = self.succeed("train", "--help")
-        for option in "model epochs batch-size seed device threads out data quiet".split():
+        for option in "model epochs batch-size seed device threads out data quiet no-graph".split():
             self.assertIn(f"--{option}", train_help)
 
     def test_list_names_every_model(self):
@@ -196,7 +196,7 @@ class WrongArguments(Test):
 
     def test_device(self):
         chosen = self.succeed("eval", RUN / "model.safetensors", "--data", DATA, "--threads", 2).splitlines()[0]
-        self.assertRegex(chosen, r"^device: (cpu|cuda) \(auto: .+\), 2 CPU threads$")
+        self.assertRegex(chosen, r"^device: (cpu \(auto: .+\)|cuda \(.+\)), 2 CPU threads$")
         if chosen.startswith("device: cuda"):
             return
         why = re.search(r"\(auto: (.+)\)", chosen).group(1)

@@ -6,8 +6,10 @@
 
 #include "catch.h"
 #include "idx_fixture.h"
+#include "kernelgrad/graph.h"
 #include "kernelgrad/ops.h"
 #include "kernelgrad/random.h"
+#include "support.h"
 
 namespace mnist {
 namespace {
@@ -42,7 +44,8 @@ std::vector<double> random_values(std::size_t count, std::uint32_t address) {
   return values;
 }
 
-const std::vector<kg::Shape> shapes = {{7}, {3, 5, 2}, {}, {1}};
+/// On CUDA a block of threads takes 512 float32 or 256 float64 elements: none, some, exactly so many, more.
+const std::vector<kg::Shape> shapes = {{7}, {3, 5, 2}, {}, {1}, {2, 512}, {513}, {0}};
 
 /// A parameter of Sgd's beside what it should be.
 struct Pair {
@@ -51,17 +54,18 @@ struct Pair {
 
   void give_gradient(std::uint32_t address) {
     gradient = random_values(oracle.w.size(), address);
-    parameter.set_grad(kg::Tensor::from(gradient, parameter.shape()).to(parameter.dtype()));
+    parameter.set_grad(
+        kg::testing::from_doubles(gradient, parameter.shape(), parameter.dtype(), parameter.device()));
   }
   std::vector<double> gradient;
 };
 
-std::vector<Pair> pairs_of(const SgdOptions& options, kg::DType dtype) {
+std::vector<Pair> pairs_of(const SgdOptions& options, kg::DType dtype, kg::Device device) {
   std::vector<Pair> pairs;
   for (const kg::Shape& shape : shapes) {
     const auto number = static_cast<std::uint32_t>(pairs.size());
     const std::vector<double> w = random_values(static_cast<std::size_t>(kg::numel(shape)), 1000 + number);
-    kg::Tensor parameter = kg::Tensor::from(w, shape).to(dtype);
+    kg::Tensor parameter = kg::testing::from_doubles(w, shape, dtype, device);
     parameter.set_requires_grad();
     pairs.push_back({parameter, {.options = options, .w = w, .momentum_buffer = {}}, {}});
   }
@@ -76,8 +80,14 @@ std::vector<kg::Tensor> parameters_of(const std::vector<Pair>& pairs) {
 
 void check_equal(const Pair& pair) {
   const double tolerance = pair.parameter.dtype() == kg::DType::float64 ? 1e-14 : 1e-5;
-  const std::vector<double> actual = pair.parameter.detach().to(kg::DType::float64).to_vector<double>();
-  for (std::size_t i = 0; i < actual.size(); ++i) CHECK(std::abs(actual[i] - pair.oracle.w[i]) <= tolerance);
+  const std::vector<double> actual = kg::testing::to_doubles(pair.parameter);
+  double largest = 0;
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    // Not by way of max(), which NaN would pass.
+    const double error = std::abs(actual[i] - pair.oracle.w[i]);
+    if (!(error <= largest)) largest = error;
+  }
+  CHECK(largest <= tolerance);
 }
 
 std::vector<SgdOptions> option_table() {
@@ -94,41 +104,52 @@ std::vector<SgdOptions> option_table() {
   return table;
 }
 
-TEST_CASE("Sgd follows the formula over several steps", "[sgd]") {
-  for (const kg::DType dtype : {kg::DType::float64, kg::DType::float32})
-    for (const SgdOptions& options : option_table()) {
-      INFO(kg::name_of(dtype) << ", momentum " << options.momentum << ", dampening " << options.dampening
-                              << ", weight decay " << options.weight_decay << ", nesterov "
-                              << options.nesterov);
-      std::vector<Pair> pairs = pairs_of(options, dtype);
-      Sgd sgd(parameters_of(pairs), options);
-      for (std::uint32_t step = 0; step < 6; ++step) {
-        if (step == 3) sgd.set_learning_rate(0.125);
-        for (std::size_t p = 0; p < pairs.size(); ++p) {
-          if (step == 3) pairs[p].oracle.options.learning_rate = 0.125;
-          pairs[p].give_gradient(step * 10 + static_cast<std::uint32_t>(p));
-          pairs[p].oracle.step(pairs[p].gradient);
-        }
-        sgd.step();
-        for (const Pair& pair : pairs) check_equal(pair);
-      }
-    }
+std::string describe(const SgdOptions& options) {
+  std::ostringstream text;
+  text << "momentum " << options.momentum << ", dampening " << options.dampening << ", weight decay "
+       << options.weight_decay << ", nesterov " << options.nesterov;
+  return text.str();
 }
 
-TEST_CASE("Sgd leaves a parameter without a gradient alone, and its velocity too", "[sgd]") {
-  const SgdOptions options{.learning_rate = 0.25, .momentum = 0.9, .dampening = 0.3, .weight_decay = 0.1};
-  std::vector<Pair> pairs = pairs_of(options, kg::DType::float64);
+void check_against_oracle(const SgdOptions& options, kg::DType dtype, kg::Device device) {
+  INFO(device.name() << ", " << kg::name_of(dtype) << ", " << describe(options));
+  std::vector<Pair> pairs = pairs_of(options, dtype, device);
   Sgd sgd(parameters_of(pairs), options);
-  for (std::uint32_t step = 0; step < 8; ++step) {
-    sgd.zero_grad();
+  for (std::uint32_t step = 0; step < 6; ++step) {
+    if (step == 3) sgd.set_learning_rate(0.125);
     for (std::size_t p = 0; p < pairs.size(); ++p) {
-      // Parameter p comes in at step p and then misses every third: its first step is not Sgd's.
-      if (step < p || (step + p) % 3 == 2) continue;
+      if (step == 3) pairs[p].oracle.options.learning_rate = 0.125;
       pairs[p].give_gradient(step * 10 + static_cast<std::uint32_t>(p));
       pairs[p].oracle.step(pairs[p].gradient);
     }
     sgd.step();
     for (const Pair& pair : pairs) check_equal(pair);
+  }
+}
+
+TEST_CASE("Sgd follows the formula over several steps", "[sgd]") {
+  for (const kg::Device device : kg::testing::devices())
+    for (const kg::DType dtype : {kg::DType::float64, kg::DType::float32})
+      for (const SgdOptions& options : option_table()) check_against_oracle(options, dtype, device);
+}
+
+TEST_CASE("Sgd leaves a parameter without a gradient alone, and its velocity too", "[sgd]") {
+  const SgdOptions options{.learning_rate = 0.25, .momentum = 0.9, .dampening = 0.3, .weight_decay = 0.1};
+  for (const kg::Device device : kg::testing::devices()) {
+    INFO(device.name());
+    std::vector<Pair> pairs = pairs_of(options, kg::DType::float64, device);
+    Sgd sgd(parameters_of(pairs), options);
+    for (std::uint32_t step = 0; step < 8; ++step) {
+      sgd.zero_grad();
+      for (std::size_t p = 0; p < pairs.size(); ++p) {
+        // Parameter p comes in at step p and then misses every third: its first step is not Sgd's.
+        if (step < p || (step + p) % 3 == 2) continue;
+        pairs[p].give_gradient(step * 10 + static_cast<std::uint32_t>(p));
+        pairs[p].oracle.step(pairs[p].gradient);
+      }
+      sgd.step();
+      for (const Pair& pair : pairs) check_equal(pair);
+    }
   }
 }
 
@@ -146,6 +167,132 @@ TEST_CASE("Sgd steps what backward() left, zero_grad clears it", "[sgd]") {
   }
   CHECK(w.requires_grad());
   CHECK(w.is_leaf());
+}
+
+kg::Tensor random_tensor(const kg::Shape& shape, kg::DType dtype, std::uint32_t address) {
+  // Unlike random_values() of many bits: what is rounded differently shows.
+  kg::RandomStream random(2, kg::RandomPurpose::user, address);
+  std::vector<double> values(static_cast<std::size_t>(kg::numel(shape)));
+  for (double& value : values) value = random.uniform(-1, 1);
+  return kg::testing::from_doubles(values, shape, dtype);
+}
+
+/// One set of parameters on each device, with an Sgd for each.
+struct Twins {
+  std::vector<kg::Tensor> on_cpu, on_cuda;
+  Sgd cpu, cuda;
+
+  static std::vector<kg::Tensor> parameters(std::size_t count, kg::Device device) {
+    std::vector<kg::Tensor> tensors;
+    for (std::size_t i = 0; i < count; ++i) {
+      // Both dtypes in one optimizer.
+      const kg::DType dtype = i % 5 == 4 ? kg::DType::float64 : kg::DType::float32;
+      const auto address = static_cast<std::uint32_t>(1000 + i);
+      tensors.push_back(random_tensor(shapes[i % shapes.size()], dtype, address).to(device));
+      tensors.back().set_requires_grad();
+    }
+    return tensors;
+  }
+  Twins(std::size_t count, const SgdOptions& options)
+      : on_cpu(parameters(count, kg::Device::cpu())),
+        on_cuda(parameters(count, kg::Device::cuda())),
+        cpu(on_cpu, options),
+        cuda(on_cuda, options) {}
+
+  void set_gradient(std::size_t i, std::uint32_t address) {
+    const kg::Tensor gradient = random_tensor(on_cpu[i].shape(), on_cpu[i].dtype(), address);
+    on_cpu[i].set_grad(gradient);
+    // Into the same memory, where there is some: a recorded step knows no other.
+    if (on_cuda[i].grad().defined())
+      on_cuda[i].grad().copy_from(gradient);
+    else
+      on_cuda[i].set_grad(gradient.to(kg::Device::cuda()));
+  }
+  void set_learning_rate(double rate) {
+    cpu.set_learning_rate(rate);
+    cuda.set_learning_rate(rate);
+  }
+  void check_equal() const {
+    for (std::size_t i = 0; i < on_cpu.size(); ++i) {
+      INFO("parameter " << i);
+      CHECK(kg::testing::same_bits(on_cuda[i], on_cpu[i]));
+      CHECK(kg::testing::same_bits(cuda.velocity(i), cpu.velocity(i)));
+    }
+  }
+};
+
+TEST_CASE("Sgd's steps on cuda are those on the CPU, bit for bit", "[sgd]") {
+  if (!kg::cuda_is_available()) return;
+  for (const SgdOptions& options : option_table()) {
+    INFO(describe(options));
+    Twins twins(2 * shapes.size(), options);
+    for (std::uint32_t step = 0; step < 4; ++step) {
+      if (step == 2) twins.set_learning_rate(0.1);
+      for (std::size_t i = 0; i < twins.on_cpu.size(); ++i)
+        twins.set_gradient(i, static_cast<std::uint32_t>(step * 100 + i));
+      twins.cpu.step();
+      twins.cuda.step();
+    }
+    twins.check_equal();
+  }
+}
+
+TEST_CASE("Sgd takes more parameters than one launch does", "[sgd]") {
+  if (!kg::cuda_is_available()) return;
+  for (const std::size_t count : {96u * 5 / 4, 96u * 5 / 4 + 1, 301u}) {
+    INFO(count << " parameters");
+    Twins twins(count, {.learning_rate = 0.1, .momentum = 0.9});
+    for (std::uint32_t step = 0; step < 2; ++step) {
+      for (std::size_t i = 0; i < count; ++i)
+        twins.set_gradient(i, static_cast<std::uint32_t>(step * 1000 + i));
+      twins.cpu.step();
+      twins.cuda.step();
+    }
+    twins.check_equal();
+  }
+}
+
+TEST_CASE("a recorded step of Sgd can be replayed from the first on, at any learning rate", "[sgd]") {
+  if (!kg::cuda_is_available()) return;
+  for (const SgdOptions& options : option_table()) {
+    INFO(describe(options));
+    Twins twins(shapes.size(), options);
+    for (std::size_t i = 0; i < shapes.size(); ++i) twins.set_gradient(i, 0);
+    kg::Graph graph([&] { twins.cuda.step(); });
+    for (std::uint32_t step = 0; step < 3; ++step) {
+      twins.set_learning_rate(1.0 / (2 + step));
+      for (std::size_t i = 0; i < shapes.size(); ++i)
+        twins.set_gradient(i, static_cast<std::uint32_t>(step * 100 + i));
+      twins.cpu.step();
+      graph.replay();
+      twins.check_equal();
+    }
+  }
+}
+
+TEST_CASE("Sgd follows parameters to cuda before their first step, and not after it", "[sgd]") {
+  if (!kg::cuda_is_available()) return;
+  const auto move = [](kg::Tensor parameter, kg::Device device) {
+    parameter.set_data(parameter.detach().to(device));
+  };
+  const kg::Tensor start = random_tensor({5}, kg::DType::float32, 1),
+                   slope = random_tensor({5}, kg::DType::float32, 2);
+  std::vector<kg::Tensor> results;
+  for (const kg::Device device : {kg::Device::cpu(), kg::Device::cuda()}) {
+    kg::Tensor w = start.clone().set_requires_grad();
+    Sgd sgd({w}, {.learning_rate = 0.1, .momentum = 0.9});
+    sgd.set_learning_rate(0.2);
+    move(w, device);
+    w.set_grad(slope.to(device));
+    sgd.step();
+    results.push_back(w.detach().to(kg::Device::cpu()));
+
+    const kg::Device other = device.is_cpu() ? kg::Device::cuda() : kg::Device::cpu();
+    move(w, other);
+    w.set_grad(slope.to(other));
+    CHECK(contains(error_of([&] { sgd.step(); }), "moved to another device"));
+  }
+  CHECK(kg::testing::same_bits(results[0], results[1]));
 }
 
 TEST_CASE("Sgd refuses options that mean nothing", "[sgd]") {

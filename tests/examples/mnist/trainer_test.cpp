@@ -13,12 +13,15 @@
 #include "idx_fixture.h"
 #include "kernelgrad/kernelgrad.h"
 #include "loader.h"
+#include "support.h"
 #include "thread_count.h"
 
 namespace mnist {
 namespace {
 
 namespace nn = kg::nn;
+
+using kg::testing::devices;
 
 const std::atomic<bool> never = false;
 
@@ -124,36 +127,44 @@ TEST_CASE("the metrics are means per image of what the epoch trained with", "[tr
   Recipe recipe = linear_recipe();
   recipe.sgd.learning_rate = 0;
   const Dataset data = small_dataset(205);
-  const TrainResult result = train_quietly(recipe, data, {.epochs = 2, .out = out.path()});
-  nn::Sequential network = load(recipe, out / "model.safetensors");
-  const Evaluation trained = evaluate(network, data.train, kg::Device::cpu());
-  REQUIRE(result.epochs.size() == 2);
-  for (const EpochMetrics& epoch : result.epochs) {
-    CHECK(std::abs(epoch.train_loss - trained.loss) <= 1e-6 * trained.loss);
-    CHECK(epoch.train_accuracy == percent(trained.correct, 205));
-    CHECK(epoch.test_loss == result.epochs[0].test_loss);
-    CHECK(epoch.test_accuracy == result.epochs[0].test_accuracy);
-    CHECK(epoch.seconds > 0);
+  for (const kg::Device device : devices()) {
+    INFO(device.name());
+    const TrainResult result =
+        train_quietly(recipe, data, {.epochs = 2, .device = device, .out = out.path()});
+    nn::Sequential network = load(recipe, out / "model.safetensors");
+    const Evaluation trained = evaluate(network, data.train, kg::Device::cpu());
+    REQUIRE(result.epochs.size() == 2);
+    for (const EpochMetrics& epoch : result.epochs) {
+      CHECK(std::abs(epoch.train_loss - trained.loss) <= 1e-6 * trained.loss);
+      CHECK(epoch.train_accuracy == percent(trained.correct, 205));
+      CHECK(epoch.test_loss == result.epochs[0].test_loss);
+      CHECK(epoch.test_accuracy == result.epochs[0].test_accuracy);
+      CHECK(epoch.seconds > 0);
+    }
+    CHECK(result.epochs[0].epoch == 1);
+    CHECK(result.epochs[1].epoch == 2);
   }
-  CHECK(result.epochs[0].epoch == 1);
-  CHECK(result.epochs[1].epoch == 2);
 }
 
 TEST_CASE("the schedule steps once per epoch and is what training uses", "[trainer]") {
   const TemporaryDirectory out;
   Recipe recipe = linear_recipe();
   recipe.schedule = {.step_size = 2, .gamma = 0};
-  const TrainResult result = train_quietly(recipe, small_dataset(), {.epochs = 5, .out = out.path()});
-  REQUIRE(result.epochs.size() == 5);
-  std::vector<double> rates, losses;
-  for (const EpochMetrics& epoch : result.epochs) {
-    rates.push_back(epoch.lr);
-    losses.push_back(epoch.test_loss);
+  for (const kg::Device device : devices()) {
+    INFO(device.name());
+    const TrainResult result =
+        train_quietly(recipe, small_dataset(), {.epochs = 5, .device = device, .out = out.path()});
+    REQUIRE(result.epochs.size() == 5);
+    std::vector<double> rates, losses;
+    for (const EpochMetrics& epoch : result.epochs) {
+      rates.push_back(epoch.lr);
+      losses.push_back(epoch.test_loss);
+    }
+    CHECK(rates == std::vector<double>{0.01, 0.01, 0, 0, 0});
+    CHECK(losses[1] != losses[0]);
+    CHECK(losses[2] == losses[1]);
+    CHECK(losses[4] == losses[1]);
   }
-  CHECK(rates == std::vector<double>{0.01, 0.01, 0, 0, 0});
-  CHECK(losses[1] != losses[0]);
-  CHECK(losses[2] == losses[1]);
-  CHECK(losses[4] == losses[1]);
 }
 
 TEST_CASE("a step of training is a step of gradient descent on the batch's mean loss", "[trainer]") {
@@ -297,6 +308,20 @@ std::string divergence(const Recipe& recipe, const TrainOptions& options) {
   return error_of([&] { train_quietly(recipe, small_dataset(), options); });
 }
 
+TEST_CASE("a diverging loss is reported alike on every device, however late it is found", "[trainer]") {
+  if (!kg::cuda_is_available()) return;
+  const TemporaryDirectory out;
+  Recipe recipe = linear_recipe();
+  recipe.schedule = {.step_size = 1, .gamma = 1e40};
+  // 67 batches an epoch: on CUDA the totals are looked at in between.
+  const auto report = [&](kg::Device device) {
+    return divergence(recipe, {.epochs = 3, .batch_size = 3, .device = device, .out = out.path()});
+  };
+  const std::string on_cpu = report(kg::Device::cpu());
+  CHECK(contains(on_cpu, "epoch 2, batch "));
+  CHECK(report(kg::Device::cuda()) == on_cpu);
+}
+
 TEST_CASE("a diverging loss ends training with the epoch and the batch, and leaves no file", "[trainer]") {
   const TemporaryDirectory out;
   Recipe recipe = linear_recipe();
@@ -349,13 +374,17 @@ nn::Sequential stopping_network() {
           nn::Flatten(), nn::Linear(28 * 28, 10), nn::LogSoftmax()};
 }
 
-TrainResult train_until(int batch, const std::filesystem::path& out) {
+TrainResult train_until(int batch, const std::filesystem::path& out, TrainOptions options = {}) {
   Recipe recipe = linear_recipe();
   recipe.network = stopping_network;
   stop_now = false;
   steps = 0;
   stop_at = batch;
-  return train(recipe, small_dataset(), {.epochs = 4, .batch_size = 50, .out = out, .quiet = true}, stop_now);
+  options.epochs = 4;
+  options.batch_size = 50;
+  options.out = out;
+  options.quiet = true;
+  return train(recipe, small_dataset(), options, stop_now);
 }
 
 TEST_CASE("training stops after the batch in progress and keeps the whole epochs", "[trainer]") {
@@ -375,6 +404,47 @@ TEST_CASE("training stops after the batch in progress and keeps the whole epochs
     CHECK(steps == 2);
     CHECK(result.epochs.empty());
     CHECK(files_in(out.path()).empty());
+  }
+}
+
+TEST_CASE("training on cuda stops as on the CPU", "[trainer]") {
+  if (!kg::cuda_is_available()) return;
+  const TemporaryDirectory out;
+  SECTION("kernel by kernel") {
+    const TrainResult result = train_until(6, out.path(), {.device = kg::Device::cuda(), .graph = false});
+    CHECK(result.interrupted);
+    CHECK(steps == 6);
+    REQUIRE(result.epochs.size() == 1);
+    CHECK(text_of(out / "metrics.csv") == metrics_csv(result.epochs));
+  }
+  SECTION("with the step that is recorded") {
+    const TrainResult result = train_until(2, out.path(), {.device = kg::Device::cuda()});
+    CHECK(result.interrupted);
+    CHECK(steps == 2);
+    CHECK(result.epochs.empty());
+    CHECK(files_in(out.path()).empty());
+  }
+}
+
+TEST_CASE("training on cuda gives one checkpoint, recorded or kernel by kernel", "[trainer]") {
+  if (!kg::cuda_is_available()) return;
+  const Dataset data = small_dataset(25, 7);
+  for (const int batch_size : {2, 24, 25, 1000}) {
+    INFO("batch size " << batch_size);
+    std::vector<Bytes> checkpoints;
+    for (const bool graph : {true, false, true}) {
+      const TemporaryDirectory out;
+      train_quietly(linear_recipe(), data,
+                    {.epochs = 2,
+                     .batch_size = batch_size,
+                     .device = kg::Device::cuda(),
+                     .out = out.path(),
+                     .graph = graph});
+      CHECK(files_in(out.path()) == all_files);
+      checkpoints.push_back(read_plain(out / "model.safetensors"));
+    }
+    CHECK((checkpoints[0] == checkpoints[1]));
+    CHECK((checkpoints[0] == checkpoints[2]));
   }
 }
 

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "epoch_totals.h"
+#include "kernels/stream.h"
+#include "pixel_op.h"
+
+/// The trainer's own CUDA kernels: what each computes, without a word of CUDA. All pointers are to device
+/// memory. Whatever differs from step to step is read from there when a kernel runs, so that a recorded step
+/// can be replayed.
+namespace mnist::cuda {
+
+/// One parameter's share of a step of Sgd.
+template <class T>
+struct SgdParameter {
+  std::int64_t count;
+  T* parameter;
+  const T* gradient;
+  T* velocity;            ///< null without momentum
+  std::uint8_t* started;  ///< a flag for each of sgd_blocks(count): velocity holds a value; null without it
+};
+
+/// What stays the same from step to step.
+struct SgdConstants {
+  double momentum, dampening, weight_decay;
+  bool nesterov;
+};
+
+/// How many blocks of threads work on a parameter of `count` elements of `element_size` bytes.
+constexpr std::int64_t sgd_blocks(std::int64_t count, std::size_t element_size) {
+  constexpr std::int64_t bytes_per_block = 128 * 16;
+  const std::int64_t elements = bytes_per_block / static_cast<std::int64_t>(element_size);
+  return (count + elements - 1) / elements;
+}
+
+/// How many parameters one launch takes; more take several.
+inline constexpr std::size_t sgd_parameters_per_launch = 96;
+
+/// A step of Sgd for every parameter: the class comment has the formula. Sets `started`. Defined for float
+/// and double.
+template <class T>
+void sgd_step(std::span<const SgdParameter<T>> parameters, const SgdConstants& constants,
+              const double* learning_rate, kg::kernels::Stream);
+
+/// A data set and what an epoch does with it.
+struct AugmentSource {
+  const std::uint8_t* images;  ///< [all, height, width]
+  const std::uint8_t* labels;  ///< [all]
+  int height, width;
+  const std::int32_t* order;  ///< [all] the image at each place of the epoch
+  const PixelOp* ops;         ///< [all, ops_per_image] what happens to it
+  int ops_per_image;
+  const float* levels;  ///< [256] what the network sees of each grey
+  int batch_size;       ///< of every batch but the last
+};
+
+/// The most pixels that an image may have.
+inline constexpr int augment_largest_image = 24 * 1024;
+
+/// Batch number *batch of the epoch, which has `count` images: images [count, height, width] and their
+/// labels.
+void augment_batch(const AugmentSource& source, const std::int64_t* batch, int count, float* images,
+                   std::int64_t* labels, kg::kernels::Stream);
+
+/// Adds a batch to the totals: its mean loss, and its `rows` log-probabilities [rows, classes] with labels.
+/// The largest log-probability is the prediction, the first among equals, NaN before all.
+void metrics_add_batch(std::int64_t rows, std::int64_t classes, const float* log_probabilities,
+                       const std::int64_t* labels, const float* loss, EpochTotals* totals,
+                       kg::kernels::Stream);
+
+}  // namespace mnist::cuda

@@ -1,0 +1,83 @@
+#include "resident_loader.h"
+
+#include <numeric>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "cuda/kernels.h"
+#include "kernelgrad/device.h"
+#include "kernelgrad/error.h"
+#include "models.h"
+
+namespace mnist {
+
+namespace {
+
+constexpr kg::Device device = kg::Device::cuda();
+
+const Split& checked(const Split& split) {
+  if (!kg::cuda_is_available())
+    throw kg::Error("resident loader: cuda is not available: " + kg::cuda_unavailable_reason());
+  if (std::int64_t{split.height} * split.width > cuda::augment_largest_image)
+    throw kg::Error("resident loader: images of " + std::to_string(split.height) + "x" +
+                    std::to_string(split.width) + " pixels, expected at most " +
+                    std::to_string(cuda::augment_largest_image) + " pixels");
+  return split;
+}
+
+kg::Tensor normalised_levels() {
+  std::vector<std::uint8_t> greys(256);
+  std::iota(greys.begin(), greys.end(), std::uint8_t{0});
+  std::vector<float> levels(greys.size());
+  Normalize(pixel_mean, pixel_std)(greys, levels.data());
+  return kg::Tensor::from(levels, {256}, device);
+}
+
+}  // namespace
+
+ResidentLoader::ResidentLoader(const Split& split, LoaderOptions options)
+    : split_(checked(split)),
+      options_(std::move(options)),
+      draws_(split, options_),
+      images_(kg::Tensor::from(split.images, {split.count, split.height, split.width}, device)),
+      labels_(kg::Tensor::from(split.labels, {split.count}, device)),
+      levels_(normalised_levels()),
+      order_(kg::Tensor::empty({split.count}, {.dtype = kg::DType::int32, .device = device})),
+      planned_(static_cast<std::size_t>(split.count) *
+               static_cast<std::size_t>(options_.augmentation.op_count())) {
+  ops_ = kg::Tensor::empty({static_cast<std::int64_t>(planned_.size() * sizeof(PixelOp))},
+                           {.dtype = kg::DType::uint8, .device = device});
+}
+
+void ResidentLoader::start_epoch(int epoch) {
+  draws_.start_epoch(epoch);
+  const std::vector<int>& order = draws_.order();
+  const int ops_per_image = options_.augmentation.op_count();
+  kg::parallel_for(split_.count, [&](std::int64_t place) {
+    kg::RandomStream random = draws_.random(order[static_cast<std::size_t>(place)]);
+    options_.augmentation.plan(split_.height, split_.width, random, planned_.data() + place * ops_per_image);
+  });
+  order_.copy_from(kg::Tensor::from(order, order_.shape()));
+  ops_.copy_from(
+      kg::Tensor::from_bytes(std::as_bytes(std::span(planned_)), ops_.shape(), {.dtype = kg::DType::uint8}));
+}
+
+Batch ResidentLoader::batch(const std::int64_t* index, int size) const {
+  Batch batch{.images = kg::Tensor::empty({size, 1, split_.height, split_.width}, {.device = device}),
+              .labels = kg::Tensor::empty({size}, {.dtype = kg::DType::int64, .device = device})};
+  cuda::augment_batch({.images = images_.device_data<std::uint8_t>(),
+                       .labels = labels_.device_data<std::uint8_t>(),
+                       .height = split_.height,
+                       .width = split_.width,
+                       .order = order_.device_data<std::int32_t>(),
+                       .ops = reinterpret_cast<const PixelOp*>(ops_.device_data<std::uint8_t>()),
+                       .ops_per_image = options_.augmentation.op_count(),
+                       .levels = levels_.device_data<float>(),
+                       .batch_size = options_.batch_size},
+                      index, size, batch.images.device_data<float>(),
+                      batch.labels.device_data<std::int64_t>(), {});
+  return batch;
+}
+
+}  // namespace mnist

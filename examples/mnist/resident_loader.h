@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernelgrad/tensor.h"
+#include "loader.h"
+
+namespace mnist {
+
+/// A Loader whose split lies in the memory of Device::cuda(), a byte a pixel, and whose batches are made
+/// there, one launch each: the same images in the same order with the same pixels, bit for bit.
+///
+/// The CPU draws an epoch's order and what happens to each image, and sends both over when the epoch starts.
+/// Everything that batch() reads lies at the same place in every epoch: a recorded call (kg::Graph) can be
+/// replayed.
+class ResidentLoader {
+ public:
+  /// `split` must outlive the loader. Throws kg::Error where CUDA is not available, and for images of more
+  /// than 24,576 pixels.
+  ResidentLoader(const Split& split, LoaderOptions options);
+
+  /// As Loader's.
+  void start_epoch(int epoch);
+  int batches() const { return draws_.batches(); }
+  int size_of(int index) const { return draws_.size_of(index); }
+
+  /// The epoch's batch number *index, of `size` images, on the device. The index lies in device memory, and
+  /// is read when the work runs.
+  Batch batch(const std::int64_t* index, int size) const;
+
+ private:
+  const Split& split_;
+  LoaderOptions options_;
+  Loader draws_;
+  kg::Tensor images_, labels_;  ///< the split
+  kg::Tensor levels_;           ///< what the network sees of each grey
+  kg::Tensor order_, ops_;      ///< the epoch
+  std::vector<PixelOp> planned_;
+};
+
+}  // namespace mnist

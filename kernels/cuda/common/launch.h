@@ -1,0 +1,78 @@
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <limits>
+#include <source_location>
+#include <string>
+#include <string_view>
+
+#include "kernels/cuda/common/check.h"
+#include "kernels/cuda/common/stream.h"
+#include "kernels/stream.h"
+
+namespace kg::kernels::cuda {
+
+/// Lanes of a warp, and the mask that names all of them.
+inline constexpr int warp_size = 32;
+inline constexpr unsigned all_lanes = 0xffffffffu;
+
+/// Shape of a launch. `where` is the place of the launch, for error messages.
+struct Grid {
+  dim3 blocks;
+  dim3 threads;
+  std::size_t shared_bytes = 0;  ///< of dynamic shared memory: SharedLayout::bytes()
+  std::source_location where = std::source_location::current();
+};
+
+/// How many pieces of `size` cover `count`.
+__host__ __device__ constexpr std::int64_t ceil_div(std::int64_t count, std::int64_t size) {
+  return (count + size - 1) / size;
+}
+
+/// `count` as a grid's extent in x. Throws Error beyond the hardware's limit of 2^31 - 1 blocks.
+inline unsigned block_count(std::int64_t count) {
+  if (count > std::numeric_limits<std::int32_t>::max())
+    throw Error("cuda: " + std::to_string(count) + " blocks are more than a launch can have");
+  return static_cast<unsigned>(count);
+}
+
+namespace detail {
+
+/// "relu_forward_kernel<float>" out of the compiler's description of a function with that template argument.
+template <auto kernel>
+std::string kernel_name() {
+  const std::string_view function = __PRETTY_FUNCTION__;
+  const std::size_t begin = function.find("kernel = ") + 9;
+  return std::string(function.substr(begin, function.find_first_of(";]", begin) - begin));
+}
+
+}  // namespace detail
+
+/// Launches `kernel` with the arguments, converted to its parameters' types. Nothing happens on an empty
+/// grid, which the runtime would refuse. Throws Error with the kernel's name and the place of the launch.
+///
+///     launch<relu_forward_kernel<T>>({.blocks = block_count(n), .threads = 256}, stream, count, input,
+///     output);
+template <auto kernel, class... Arguments>
+void launch(const Grid& grid, Stream stream, Arguments... arguments) {
+  if (grid.blocks.x == 0 || grid.blocks.y == 0 || grid.blocks.z == 0) return;
+  const auto check_launch = [&](cudaError_t code) {
+    if (code != cudaSuccess) throw Error(failure(code, detail::kernel_name<kernel>(), grid.where));
+  };
+  // What every kernel may have; more must be asked for.
+  constexpr std::size_t default_shared_bytes = 48 * 1024;
+  if (grid.shared_bytes > default_shared_bytes)
+    check_launch(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                      cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                      static_cast<int>(grid.shared_bytes)));
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid.blocks;
+  config.blockDim = grid.threads;
+  config.dynamicSmemBytes = grid.shared_bytes;
+  config.stream = stream_of(stream);
+  check_launch(cudaLaunchKernelEx(&config, kernel, arguments...));
+}
+
+}  // namespace kg::kernels::cuda

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/device.h"
+#include "kernels/stream.h"
+
+namespace kg::kernels::cuda {
+
+/// Device memory for the length of a scope. Stream-ordered: work that is queued before the end of the scope
+/// may use it, although it has not run by then.
+template <class T>
+class Scratch {
+ public:
+  Scratch(std::int64_t count, Stream stream)
+      : bytes_(static_cast<std::size_t>(count) * sizeof(T)),
+        stream_(stream),
+        data_(static_cast<T*>(device().allocate(bytes_, stream))) {}
+  ~Scratch() { device().release(data_, bytes_, stream_); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+  T* data() const { return data_; }
+
+ private:
+  std::size_t bytes_;
+  Stream stream_;
+  T* data_;
+};
+
+}  // namespace kg::kernels::cuda

@@ -1,0 +1,39 @@
+#include "kernels/conv2d.h"
+
+#include "kernels/cuda/conv2d_backward_weight.h"
+#include "kernels/cuda/conv2d_general.h"
+#include "kernels/cuda/conv2d_tiled.h"
+
+/// Convolution. The kernels lie beside this file: conv2d_tiled.cu, which takes forward and the input gradient
+/// wherever the stride is 1; conv2d_general.cu, which takes what is left; conv2d_backward_weight.cu. Which of
+/// them a problem gets follows from the problem alone.
+namespace kg::kernels::cuda {
+
+namespace {
+
+template <class T>
+void forward(const Conv2dProblem& problem, const T* input, const T* weight, const T* bias, T* output,
+             Stream stream) {
+  if (!conv2d_forward_tiled(problem, input, weight, bias, output, stream))
+    conv2d_forward_general(problem, input, weight, bias, output, stream);
+}
+
+template <class T>
+void backward_input(const Conv2dProblem& problem, const T* grad_output, const T* weight, T* grad_input,
+                    Stream stream) {
+  if (!conv2d_backward_input_tiled(problem, grad_output, weight, grad_input, stream))
+    conv2d_backward_input_general(problem, grad_output, weight, grad_input, stream);
+}
+
+}  // namespace
+
+template <class T>
+const Conv2dKernels<T>& conv2d() {
+  static constexpr Conv2dKernels<T> kernels{forward<T>, backward_input<T>, conv2d_backward_weight<T>,
+                                            conv2d_backward_bias<T>};
+  return kernels;
+}
+template const Conv2dKernels<float>& conv2d();
+template const Conv2dKernels<double>& conv2d();
+
+}  // namespace kg::kernels::cuda

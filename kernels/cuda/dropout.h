@@ -1,0 +1,89 @@
+#pragma once
+
+#include <Random123/philox.h>
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "kernelgrad/random.h"
+#include "kernels/cuda/common/vec.h"
+#include "kernels/dropout.h"
+
+/// The mask of dropout, drawn inside whatever kernel applies it: dropout's own, and batch_norm's forward and
+/// backward. No mask is ever stored.
+namespace kg::kernels::cuda {
+
+/// Elements that share one evaluation of Philox, a word each.
+inline constexpr int quad_size = 4;
+
+/// Four consecutive elements, the first at a multiple of four in the whole tensor: one pack of float, two of
+/// double.
+template <class T>
+struct Quad {
+  T values[quad_size];
+};
+
+/// Elements first, first + 1, ... of an array of `count`; 0 for those beyond its end.
+template <class T>
+__device__ Quad<T> load_quad(const T* array, std::int64_t first, std::int64_t count) {
+  Quad<T> quad;
+#pragma unroll
+  for (int i = 0; i < quad_size; i += pack_size<T>) {
+    const Pack<T> pack = load_pack(array, first + i, count);
+#pragma unroll
+    for (int j = 0; j < pack_size<T>; ++j) quad.values[i + j] = pack.values[j];
+  }
+  return quad;
+}
+
+/// Writes elements first, first + 1, ... of an array of `count`, those that exist.
+template <class T>
+__device__ void store_quad(T* array, std::int64_t first, std::int64_t count, const Quad<T>& quad) {
+#pragma unroll
+  for (int i = 0; i < quad_size; i += pack_size<T>) {
+    Pack<T> pack;
+#pragma unroll
+    for (int j = 0; j < pack_size<T>; ++j) pack.values[j] = quad.values[i + j];
+    store_pack(array, first + i, count, pack);
+  }
+}
+
+/// A DropoutProblem as kernels take it: what is the same for all elements is computed once, on the host.
+template <class T>
+struct DropoutMask {
+  bool enabled;
+  std::uint64_t seed, offset;
+  const std::uint64_t* offset_base;
+  std::uint64_t threshold;
+  T scale;
+
+  explicit DropoutMask(const DropoutProblem& p)
+      : enabled(p.p > 0),
+        seed(p.seed),
+        offset(p.offset),
+        offset_base(p.offset_base),
+        threshold(p.drop_threshold()),
+        scale(static_cast<T>(p.scale())) {}
+
+  /// The number of this draw. Call it once in a kernel: it may read memory.
+  __device__ std::uint32_t draw() const {
+    return static_cast<std::uint32_t>(offset + (offset_base ? *offset_base : 0));
+  }
+
+  /// Drops or scales the elements first, first + 1, first + 2 and first + 3; `first` is a multiple of four.
+  __device__ void apply(std::uint32_t draw, std::int64_t first, Quad<T>& quad) const {
+    const std::uint64_t block = static_cast<std::uint64_t>(first) / quad_size;
+    const r123::Philox4x32::ctr_type counter = {{static_cast<std::uint32_t>(block),
+                                                 static_cast<std::uint32_t>(block >> 32), draw,
+                                                 static_cast<std::uint32_t>(RandomPurpose::dropout)}};
+    const r123::Philox4x32::key_type key = {
+        {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)}};
+    const r123::Philox4x32::ctr_type words = r123::Philox4x32()(counter, key);
+#pragma unroll
+    for (int i = 0; i < quad_size; ++i)
+      // Not a product with 0: a dropped NaN or infinity is 0 as well.
+      quad.values[i] = words.v[i] >= threshold ? quad.values[i] * scale : T(0);
+  }
+};
+
+}  // namespace kg::kernels::cuda

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/stream.h"
+
+/// CUDA graphs: work that is recorded once and then run again and again at the cost of a single launch.
+namespace kg::kernels::cuda {
+
+/// A recorded, instantiated piece of work; owns the memory that was allocated inside it.
+struct Graph;
+
+/// From here to end_capture() work on the stream is recorded, not run. Memory allocated meanwhile must be
+/// released meanwhile.
+void begin_capture(Stream);
+/// Ends the recording. Throws Error if the work could not be recorded, for example because it waited for the
+/// device.
+Graph* end_capture(Stream);
+/// Ends the recording and drops it, whatever state it is in.
+void abandon_capture(Stream) noexcept;
+/// Queues the recorded work.
+void launch_graph(Graph&, Stream);
+void destroy_graph(Graph*) noexcept;
+
+/// *counter += amount, in device memory: what a replayed graph changes from one replay to the next.
+void advance_counter(std::uint64_t* counter, std::uint64_t amount, Stream);
+
+}  // namespace kg::kernels::cuda
