@@ -31,4 +31,10 @@ function(kernelgrad_cuda_target target)
   target_compile_options(${target} PRIVATE
     -std=c++20 -Xcompiler=-Wall,-Wextra "$<$<BOOL:${KG_WERROR}>:-Werror=all-warnings;-Xcompiler=-Werror>")
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/lib/include)
+  if(KG_TESTS)
+    # What a test reads afterwards: registers, stack and spills of every kernel.
+    target_compile_options(${target} PRIVATE -Xptxas=-v)
+    set_target_properties(${target} PROPERTIES
+      CUDA_COMPILER_LAUNCHER ${PROJECT_SOURCE_DIR}/tests/kernels/cuda/keep_ptxas_report)
+  endif()
 endfunction()

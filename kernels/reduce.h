@@ -9,7 +9,8 @@
 namespace kg::kernels {
 
 /// A sum over some dimensions of a contiguous input with `shape`: element (i0, i1, ...) is added to
-/// output[sum of i_d * output_strides[d]]; a reduced dimension has stride 0.
+/// output[sum of i_d * output_strides[d]]. A reduced dimension has stride 0, the others those of a contiguous
+/// output.
 struct ReduceProblem {
   int rank;
   std::array<std::int64_t, max_rank> shape, output_strides;

@@ -1,7 +1,6 @@
 #include "resident_loader.h"
 
 #include <numeric>
-#include <span>
 #include <string>
 #include <utility>
 
@@ -34,6 +33,10 @@ kg::Tensor normalised_levels() {
   return kg::Tensor::from(levels, {256}, device);
 }
 
+kg::Tensor bytes_for_ops(std::int64_t count) {
+  return kg::Tensor::zeros({count * static_cast<std::int64_t>(sizeof(PixelOp))}, {.dtype = kg::DType::uint8});
+}
+
 }  // namespace
 
 ResidentLoader::ResidentLoader(const Split& split, LoaderOptions options)
@@ -44,23 +47,21 @@ ResidentLoader::ResidentLoader(const Split& split, LoaderOptions options)
       labels_(kg::Tensor::from(split.labels, {split.count}, device)),
       levels_(normalised_levels()),
       order_(kg::Tensor::empty({split.count}, {.dtype = kg::DType::int32, .device = device})),
-      planned_(static_cast<std::size_t>(split.count) *
-               static_cast<std::size_t>(options_.augmentation.op_count())) {
-  ops_ = kg::Tensor::empty({static_cast<std::int64_t>(planned_.size() * sizeof(PixelOp))},
-                           {.dtype = kg::DType::uint8, .device = device});
+      planned_(bytes_for_ops(std::int64_t{split.count} * options_.augmentation.op_count())) {
+  ops_ = planned_.to(device);
 }
 
 void ResidentLoader::start_epoch(int epoch) {
   draws_.start_epoch(epoch);
   const std::vector<int>& order = draws_.order();
   const int ops_per_image = options_.augmentation.op_count();
+  PixelOp* const ops = reinterpret_cast<PixelOp*>(planned_.data<std::uint8_t>());
   kg::parallel_for(split_.count, [&](std::int64_t place) {
     kg::RandomStream random = draws_.random(order[static_cast<std::size_t>(place)]);
-    options_.augmentation.plan(split_.height, split_.width, random, planned_.data() + place * ops_per_image);
+    options_.augmentation.plan(split_.height, split_.width, random, ops + place * ops_per_image);
   });
   order_.copy_from(kg::Tensor::from(order, order_.shape()));
-  ops_.copy_from(
-      kg::Tensor::from_bytes(std::as_bytes(std::span(planned_)), ops_.shape(), {.dtype = kg::DType::uint8}));
+  ops_.copy_from(planned_);
 }
 
 Batch ResidentLoader::batch(const std::int64_t* index, int size) const {

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "kernelgrad/tensor.h"
 #include "loader.h"
@@ -36,7 +35,7 @@ class ResidentLoader {
   kg::Tensor images_, labels_;  ///< the split
   kg::Tensor levels_;           ///< what the network sees of each grey
   kg::Tensor order_, ops_;      ///< the epoch
-  std::vector<PixelOp> planned_;
+  kg::Tensor planned_;          ///< ops_ on the CPU
 };
 
 }  // namespace mnist

@@ -374,7 +374,8 @@ void cut_images(const Conv2dProblem& p, Tiling& tiling) {
   input.h = height(p.h), input.w = width(p.h, p.w);
   gradient.h = height(p.out_h()), gradient.w = width(p.out_h(), p.out_w());
 
-  // A line of a tile has at most as many columns as a block has threads.
+  // Narrow enough for a row of all channels of a block to fit; below min_tile_h rows, too many would be
+  // loaded by two blocks.
   constexpr int max_tile_w = kernel == 1 ? 128 : 32, min_tile_h = 8;
   const int tiles_x = divide_up(gradient.w, max_tile_w);
   tiling.tile_w = divide_up(gradient.w, tiles_x * strip) * strip;
@@ -560,11 +561,12 @@ __global__ void __launch_bounds__(general_threads)
           j] = sum;
 }
 
-/// How many slices to make of `items` that the threads of a block take one after the other, when each slice
-/// takes `blocks` blocks and an item is a chain of `terms`.
 struct Slicing {
   std::int64_t slices, items_per_slice;
 };
+
+/// How to slice `items` that the threads of a block take one after the other, when each slice takes `blocks`
+/// blocks and an item has `terms` terms.
 Slicing slice_items(std::int64_t items, std::int64_t threads, std::int64_t terms, std::int64_t blocks) {
   // No fewer than some items a thread, or the reduction at the end would cost more than the sums.
   constexpr std::int64_t few_terms = 16;

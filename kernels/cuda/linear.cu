@@ -7,7 +7,7 @@
 #include "kernels/cuda/common/shared_memory.h"
 #include "kernels/cuda/common/vec.h"
 
-/// Three products of matrices and a sum over columns, all with one kernel each:
+/// Three products of matrices, by one kernel, and the sums of a matrix's columns:
 ///
 ///     forward:          output      [rows, out] = input         [rows, in]   weight^T [in, out]   + bias
 ///     backward_input:   grad_input  [rows, in]  = grad_output   [rows, out]  weight   [out, in]
@@ -20,8 +20,8 @@
 /// operand lies in global memory, so that a thread reads its 4 + 4 factors with a 16-byte load each and
 /// multiplies them 16 times. What the next step needs is loaded into registers while this step is computed.
 ///
-/// 2 rows columns inner FLOPs. Each element of a is read once per 64 columns, of b once per 64 rows: 8 FLOPs
-/// per byte of float read from L2 or DRAM, 4 per byte read from shared memory.
+/// 2 rows columns inner FLOPs. Each element of a is read once per 64 columns, of b once per 64 rows: 16 FLOPs
+/// per byte of float read from L2 or DRAM.
 ///
 /// Where the result has too few tiles to occupy the device (the weight gradient of a small layer and a large
 /// batch is the extreme), the inner dimension is split: each piece is a product of its own, written to
@@ -44,8 +44,9 @@ constexpr int tile_elements = tile_inner * tile_pitch;
 /// which is also the result's.
 enum class Contiguous { inner, outer };
 
+/// 16-byte packs of a tile that each thread brings.
 template <class T>
-constexpr int packs_per_thread = tile_outer* tile_inner / pack_size<T> / block_size;
+constexpr int packs_per_thread = (tile_outer * tile_inner) / pack_size<T> / block_size;
 
 /// Where in a tile a thread's i-th pack begins.
 template <class T, Contiguous contiguous>
@@ -55,8 +56,9 @@ struct Place {
   __device__ explicit Place(int i) {
     const int pack = i * block_size + static_cast<int>(threadIdx.x);
     if constexpr (contiguous == Contiguous::outer) {
-      outer = pack % (tile_outer / pack_size<T>)*pack_size<T>;
-      inner = pack / (tile_outer / pack_size<T>);
+      constexpr int packs_per_row = tile_outer / pack_size<T>;
+      outer = pack % packs_per_row * pack_size<T>;
+      inner = pack / packs_per_row;
     } else {
       // A warp takes 2 packs, which are a whole sector of 32 bytes, of each of 16 rows. Element j of the
       // packs goes to inner index j or 4 + j (for floats), 16 banks apart, of 16 neighbouring columns.

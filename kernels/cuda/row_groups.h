@@ -21,7 +21,7 @@ namespace kg::kernels::cuda {
 /// neighbouring elements at a time.
 inline int lanes_per_row(std::int64_t columns) {
   int lanes = 1;
-  while (lanes != warp_size && lanes * 4 < columns) lanes *= 2;
+  while (lanes != warp_size && columns > 4 * lanes) lanes *= 2;
   return lanes;
 }
 

@@ -34,10 +34,23 @@ std::size_t chunk_size(std::size_t bytes) {
   return round_up(needed, step);
 }
 
-std::byte canary(const std::byte* address) {
-  const auto bits = reinterpret_cast<std::uintptr_t>(address);
-  if (bits % 4 >= 2) return std::byte{0xff};
-  return static_cast<std::byte>((bits * 0x9e3779b97f4a7c15u) >> 56);
+/// The canary of the 8 bytes at an aligned address: in each half 0xffff and 16 bits of the address.
+std::uint64_t canary(const std::byte* aligned) {
+  const auto address = reinterpret_cast<std::uintptr_t>(aligned);
+  const std::uint64_t bits = (address >> 2) + (address >> 18);
+  return 0xffff0000ffff0000u | (bits & 0xffff) | ((bits + 1) & 0xffff) << 32;
+}
+
+/// Calls function(address, canary, size) for pieces of up to 8 bytes, until it returns true.
+template <class Function>
+void for_each_canary(std::byte* memory, std::size_t bytes, Function function) {
+  std::byte* const end = memory + bytes;
+  while (memory < end) {
+    const std::size_t offset = reinterpret_cast<std::uintptr_t>(memory) % 8;
+    const std::size_t size = std::min<std::size_t>(8 - offset, end - memory);
+    if (function(memory, canary(memory - offset) >> 8 * offset, size)) return;
+    memory += size;
+  }
 }
 
 struct sigaction previous_handler;
@@ -58,13 +71,29 @@ void on_fault(int signal, siginfo_t* info, void*) {
 }  // namespace
 
 void fill_canary(std::byte* memory, std::size_t bytes) {
-  for (std::byte* p = memory; p != memory + bytes; ++p) *p = canary(p);
+  for_each_canary(memory, bytes, [](std::byte* at, std::uint64_t canary, std::size_t size) {
+    if (size == 8)
+      __builtin_memcpy(at, &canary, 8);
+    else
+      for (std::size_t i = 0; i < size; ++i) at[i] = static_cast<std::byte>(canary >> 8 * i);
+    return false;
+  });
 }
 
 const std::byte* find_damage(const std::byte* memory, std::size_t bytes) {
-  for (const std::byte* p = memory; p != memory + bytes; ++p)
-    if (*p != canary(p)) return p;
-  return nullptr;
+  const std::byte* damage = nullptr;
+  for_each_canary(const_cast<std::byte*>(memory), bytes,
+                  [&](std::byte* at, std::uint64_t canary, std::size_t size) {
+                    std::uint64_t found = 0;
+                    if (size == 8) {
+                      __builtin_memcpy(&found, at, 8);
+                      if (found == canary) return false;
+                    }
+                    for (std::size_t i = 0; i < size && !damage; ++i)
+                      if (at[i] != static_cast<std::byte>(canary >> 8 * i)) damage = at + i;
+                    return damage != nullptr;
+                  });
+  return damage;
 }
 
 void fill_uninitialised(std::byte* memory, std::size_t bytes) {
@@ -136,8 +165,10 @@ void DeviceMemory::end(Allocation& allocation) {
 
 void DeviceMemory::recycle(Allocation& allocation) {
   // A graph that never ran gives back memory that has never been used.
-  if (!with_asan && allocation.state == Allocation::State::reserved)
+  if (!with_asan && allocation.state == Allocation::State::reserved) {
+    const DeviceAccess access;
     fill_canary(allocation.memory, allocation.bytes);
+  }
   allocation.state = Allocation::State::freed;
   resting_.push_back(&allocation);
   resting_bytes_ += allocation.chunk;

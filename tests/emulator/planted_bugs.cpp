@@ -9,12 +9,13 @@
 #include <string>
 #include <vector>
 
+#include "device_array.h"
 #include "kernels/cuda/common/launch.h"
 #include "kernels/cuda/common/shared_memory.h"
 
 /// The checker checked: `planted_bugs NAME` runs a program with one bug, `planted_bugs NAME mended` its
-/// correct twin. How a bug shows depends on the build: expectations.cmake has the list. A comment "fault:
-/// NAME" marks the line that a report must name.
+/// correct twin. How a bug shows depends on the build: planted_bug() in CMakeLists.txt has the list. A
+/// comment "fault: NAME" marks the line that a report must name.
 
 cudaStream_t kg::kernels::cuda::stream_of(Stream stream) { return static_cast<cudaStream_t>(stream.handle); }
 
@@ -27,31 +28,7 @@ constexpr int repetitions = 8;
 constexpr int block = 64;
 constexpr float canary = 7;
 
-/// An array in device memory, for tests.
-class Array {
- public:
-  explicit Array(std::vector<float> values) : size_(values.size()) {
-    check(cudaMalloc(&data_, size_ * sizeof(float)), "cudaMalloc");
-    check(cudaMemcpy(data_, values.data(), size_ * sizeof(float), cudaMemcpyHostToDevice), "cudaMemcpy");
-  }
-  explicit Array(std::size_t size) : size_(size) {
-    check(cudaMalloc(&data_, size * sizeof(float)), "cudaMalloc");
-  }
-  ~Array() { static_cast<void>(cudaFree(data_)); }
-  Array(const Array&) = delete;
-  Array& operator=(const Array&) = delete;
-
-  float* data() const { return data_; }
-  std::vector<float> values() const {
-    std::vector<float> result(size_);
-    check(cudaMemcpy(result.data(), data_, size_ * sizeof(float), cudaMemcpyDeviceToHost), "cudaMemcpy");
-    return result;
-  }
-
- private:
-  std::size_t size_;
-  float* data_ = nullptr;
-};
+using Array = DeviceArray<float>;
 
 std::vector<float> counting(std::size_t size) {
   std::vector<float> values(size);

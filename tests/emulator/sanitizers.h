@@ -30,6 +30,11 @@ namespace emulator {
 inline constexpr bool with_asan = true;
 inline void poison(const void* memory, std::size_t bytes) { __asan_poison_memory_region(memory, bytes); }
 inline void unpoison(const void* memory, std::size_t bytes) { __asan_unpoison_memory_region(memory, bytes); }
+inline void before_report(void (*function)()) {
+  static void (*callback)();
+  callback = function;
+  __asan_set_error_report_callback([](const char*) { callback(); });
+}
 /// Before and after a change of stacks. `own` keeps what ASan knows of the stack that is left.
 inline void start_stack_switch(void** own, const void* bottom, std::size_t bytes) {
   __sanitizer_start_switch_fiber(own, bottom, bytes);
@@ -41,6 +46,7 @@ inline void finish_stack_switch(void* own, const void** old_bottom, std::size_t*
 inline constexpr bool with_asan = false;
 inline void poison(const void*, std::size_t) {}
 inline void unpoison(const void*, std::size_t) {}
+inline void before_report(void (*)()) {}
 inline void start_stack_switch(void**, const void*, std::size_t) {}
 inline void finish_stack_switch(void*, const void**, std::size_t*) {}
 #endif

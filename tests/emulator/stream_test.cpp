@@ -40,10 +40,9 @@ class Pinned {
   Pinned& operator=(const Pinned&) = delete;
 
   int* data() const { return value_; }
-  /// Without waiting for anything, which TSan is right to call a race.
-  __attribute__((no_sanitize("thread"), noinline)) int now() const {
-    return *static_cast<volatile int*>(value_);
-  }
+  // Without waiting for anything, which TSan would be right to call a race.
+  __attribute__((no_sanitize("thread"), noinline)) int now() const { return *value_; }
+  __attribute__((no_sanitize("thread"), noinline)) void set_now(int value) { *value_ = value; }
 
  private:
   int* value_ = nullptr;

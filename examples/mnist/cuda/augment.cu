@@ -92,9 +92,8 @@ __device__ int mean_grey(const std::uint8_t* image, int pixels, int* scratch) {
 __device__ void blend(std::uint8_t* image, int pixels, int grey, float factor) {
   for (int p = static_cast<int>(threadIdx.x); p < pixels; p += block_size) {
     const float blended = sum(static_cast<float>(grey), product(factor, static_cast<float>(image[p] - grey)));
-    // Black for NaN, as on the CPU.
-    const float above = blended > 0 ? blended : 0;
-    image[p] = static_cast<std::uint8_t>(above < 255 ? above : 255);
+    // NaN becomes black, as on the CPU.
+    image[p] = static_cast<std::uint8_t>(fminf(fmaxf(blended, 0.0f), 255.0f));
   }
 }
 

@@ -16,9 +16,10 @@
 /// 4,096 bytes that every GPU takes there. Row y of the grid is a parameter, its blocks take 2 KiB each, a
 /// thread a pack of 16 bytes. Blocks beyond a short parameter's end leave at once.
 ///
-/// Moves 20 bytes a float32 element (reads w, g, v, writes w, v) and 12 without momentum, for 6 operations.
-/// The learning rate is read from device memory, and so is whether a block has stepped before: a recorded
-/// launch stays right when the one changes, and whether or not it was recorded before the first step.
+/// Moves 20 bytes a float32 element (reads w, g, v, writes w, v) and 12 without momentum, for 7 or 4
+/// operations. The learning rate is read from device memory, and so is whether a block has stepped before: a
+/// recorded launch stays right when the one changes, and whether or not it was recorded before the first
+/// step.
 ///
 /// No two threads write to one place, and no operation is fused: same bits as the CPU's.
 namespace mnist::cuda {

@@ -110,6 +110,16 @@ TEST_CASE("images of any shape are augmented on cuda as on the CPU", "[resident]
   check_same_batches(noise(1, 96, 256), options);
 }
 
+TEST_CASE("what comes from the very edge of an image comes from outside on cuda too", "[resident]") {
+  if (!kg::cuda_is_available()) return;
+  // At half the scale the pixels of a 6x6 image come from positions -4, -2, 0, 2, 4 and 6: 0 is inside, 6
+  // not.
+  const RandomAffine precise{.scale = {0.5, 0.5}, .fill = 99};
+  const RandomAffine fixed{.degrees = {90, 90}, .scale = {0.5, 0.5}, .fill = 99};
+  for (const RandomAffine& affine : {precise, fixed})
+    check_same_batches(noise(2, 6, 6), {.batch_size = 2, .augmentation = Augmentation({affine})});
+}
+
 TEST_CASE("a resident loader refuses what its kernel cannot hold", "[resident]") {
   const Split large = noise(1, 97, 256);
   const std::string message = error_of([&] { ResidentLoader(large, {}); });

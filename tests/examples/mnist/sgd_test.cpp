@@ -45,7 +45,7 @@ std::vector<double> random_values(std::size_t count, std::uint32_t address) {
 }
 
 /// On CUDA a block of threads takes 512 float32 or 256 float64 elements: none, some, exactly so many, more.
-const std::vector<kg::Shape> shapes = {{7}, {3, 5, 2}, {}, {1}, {2, 512}, {513}, {0}};
+const std::vector<kg::Shape> shapes = {{7}, {3, 5, 2}, {}, {1}, {4, 128}, {2, 512}, {513}, {0}};
 
 /// A parameter of Sgd's beside what it should be.
 struct Pair {

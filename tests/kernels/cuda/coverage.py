@@ -5,7 +5,7 @@ Usage: coverage.py PROGRAM [TEST SPEC]... [-- PROGRAM [TEST SPEC]...]...
 
 Runs the test programs (all of their tests, or those that Catch2's test specs select), which append the names of the
 kernels that they executed to the file that KG_EMULATOR_KERNELS names; or reads such files. Prints a listing of all
-kernels in kernels/ and examples/. Exit status: 0 if every kernel ran, those over an element type T for float and for
+kernels in kernels/ and examples/. Exit status: 0 if every kernel ran, those over an element type for float and for
 double, and no source breaks a rule; otherwise 1.
 """
 
@@ -50,10 +50,11 @@ def missing_runs(kernel, instantiations):
     """What of a kernel never ran, as text; empty if nothing is missing."""
     if not instantiations:
         return "never ran"
-    if "T" not in kernel.template_parameters:
-        return ""
-    place = kernel.template_parameters.index("T")
-    types = {arguments[place] for arguments in map(split_arguments, instantiations) if len(arguments) > place}
+    columns = list(zip(*map(split_arguments, instantiations)))
+    if "T" in kernel.template_parameters:
+        types = columns[kernel.template_parameters.index("T")]
+    else:  # the first parameter that was an element type in any run, if there is one
+        types = next((column for column in columns if set(column) & set(ELEMENT_TYPES)), ELEMENT_TYPES)
     missing = [name for name in ELEMENT_TYPES if name not in types]
     return f"never ran for {' and '.join(missing)}" if missing else ""
 
@@ -105,8 +106,8 @@ def check(all_sources, runs):
         for kernel in source.kernels():
             instantiations = runs.get(kernel.name, set())
             missing = missing_runs(kernel, instantiations)
-            ran = "; ".join(sorted(instantiations)) if any(instantiations) else "yes" if instantiations else ""
-            rows.append((f"{source.name}:{kernel.line}", kernel.name, ran or "-"))
+            shown = sorted(re.sub(r"\w+::", "", arguments) or "yes" for arguments in instantiations)
+            rows.append((f"{source.name}:{kernel.line}", kernel.name, "; ".join(shown) or "-"))
             if missing:
                 faults.append(f"{source.name}:{kernel.line}: {kernel.name} {missing}")
     if not rows:

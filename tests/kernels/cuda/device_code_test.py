@@ -59,7 +59,8 @@ class Functions(unittest.TestCase):
                 self.assertEqual(names(text), [])
 
     def test_template_parameters(self):
-        for text, parameters in [("", []), ("template <class T>", ["T"]), ("template <typename T, int n = 4>", ["T", "n"]),
+        for text, parameters in [("", []), ("template <class T>", ["T"]),
+                                 ("template <typename T, int n = 4>", ["T", "n"]),
                                  ("template <int n, class T = A<B<int>, 3>>\nstatic", ["n", "T"]),
                                  ("template <template <class> class Op, class T>", ["Op", "T"]),
                                  ("template <class T> void f() {}", [])]:

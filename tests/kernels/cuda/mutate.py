@@ -465,11 +465,14 @@ class Judge:
         folder, tree = self.folder(), self.local.tree
         tree.change(mutant.file, mutant.apply(self.sources[mutant.file].text))
         try:
-            mutant.status, mutant.how = "survived", "no test executes it"
+            verdicts = []
             for build, user, stages in self.plans(mutant):
-                mutant.status, mutant.how = self.meet(mutant, build, user, stages, tree, folder)
-                if mutant.status == "killed":
+                verdicts.append(self.meet(mutant, build, user, stages, tree, folder))
+                if verdicts[-1][0] == "killed":
                     break
+            # One that survives in one .cu file and does not compile in another has survived.
+            mutant.status, mutant.how = next((v for s in ("killed", "survived", "does not compile")
+                                              for v in verdicts if v[0] == s), ("survived", "no test executes it"))
         except UsageError as error:
             mutant.status, mutant.output = "not judged", str(error)
             mutant.how = mutant.output.split("\n")[0]
@@ -483,7 +486,7 @@ class Judge:
         programs, log = build.programs(user, tree, folder, {test.target for test in sum(stages, [])})
         if not programs:
             mutant.output = log
-            return "does not compile", next((line for line in log.split("\n") if "error" in line), log)
+            return "does not compile", next((line for line in log.split("\n") if "error" in line), "no message")
         for stage in stages:
             limit = self.control(build, user, stage) * HANG_FACTOR + HANG_SECONDS
             result = run_stage(programs, stage, folder, limit)

@@ -110,6 +110,12 @@ class Coverage(unittest.TestCase):
         self.assertEqual(self.faults(["a_kernel<3, Pack<double, float>>", "b_kernel"]),
                          ["0.cu:2: a_kernel never ran for float and double"])
 
+    def test_element_types_by_another_name(self):
+        text = "template <bool a, class In, class Out>\n__global__ void a_kernel(In* x) {}"
+        self.assertEqual(self.faults(["a_kernel<true, float, double>", "a_kernel<true, double, double>"], text), [])
+        self.assertEqual(self.faults(["a_kernel<true, float, double>", "a_kernel<true, float, float>"], text),
+                         ["0.cu:2: a_kernel never ran for double"])
+
     def test_what_is_in_no_source(self):
         recorded = ["a_kernel<3, float>", "a_kernel<3, double>", "b_kernel", "c_kernel"]
         self.assertEqual(self.faults(recorded), ["c_kernel ran, but is in no source"])
