@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 #include <string_view>
 
 #include "core/storage.h"
@@ -30,7 +31,8 @@ double roof_seconds(const Work& work) {
 }
 
 void run(benchmark::State& state, const Work& work, const std::function<void()>& call) {
-  const kg::NoGrad no_grad;
+  std::optional<kg::NoGrad> no_grad;
+  if (!work.trains) no_grad.emplace();
   const int calls = chosen_device.is_cuda() ? calls_per_wait : 1;
   call();  // whatever happens only once
   wait();
@@ -78,6 +80,12 @@ kg::Tensor random_tensor(const kg::Shape& shape) {
   kg::RandomStream random(1, kg::RandomPurpose::user);
   for (float& value : tensor.span<float>()) value = static_cast<float>(random.uniform(-1, 1));
   return tensor.to(device());
+}
+
+kg::Tensor labels_for(const kg::Shape& shape) {
+  std::vector<std::int64_t> labels;
+  for (std::int64_t row = 0; row < shape[0]; ++row) labels.push_back(row % shape[1]);
+  return kg::Tensor::from(labels, {shape[0]}, device());
 }
 
 namespace {

@@ -15,14 +15,15 @@ namespace bench {
 struct Work {
   /// Bytes that must be read or written once even with a cache of infinite size: every argument and every
   /// result counts once.
-  std::int64_t bytes;
+  std::int64_t bytes = 0;
   /// Additions and multiplications, those with padding included; 0 where counting them says little.
   std::int64_t flops = 0;
+  bool trains = false;  ///< The call records a graph for backward.
 };
 
-/// Registers a benchmark. `prepare` makes the arguments and returns the call to time, which runs without
-/// recording a graph; wall-clock time, GFLOP/s and GB/s from `work`, and where the device's peaks are known
-/// the share of the roof, are what is printed.
+/// Registers a benchmark. `prepare` makes the arguments and returns the call to time; wall-clock time,
+/// GFLOP/s and GB/s from `work`, and where the device's peaks are known the share of the roof, are what is
+/// printed.
 ///
 /// The name says all that a peer needs to time the same call: operation, shape of the input, and what else
 /// differs from the defaults: "conv2d_forward/128x8x24x24/out:16/k:3". See peer_ops.py.
@@ -47,6 +48,8 @@ inline kg::Tensor empty(const kg::Shape& shape, kg::DType dtype = kg::DType::flo
 }
 /// A float32 tensor of numbers uniform in [-1, 1), the same in every run.
 kg::Tensor random_tensor(const kg::Shape& shape);
+/// A label for each row of scores [rows, classes].
+kg::Tensor labels_for(const kg::Shape& shape);
 
 /// The kernels of an operation on device(): BENCH_KERNELS(conv2d).backward_input(...). A macro because a
 /// namespace cannot be a template argument.

@@ -6,20 +6,14 @@ namespace {
 
 const kg::Shape shapes[] = {{128, 10}, {128, 1000}, {10000, 1000}};
 
-kg::Tensor labels_for(const kg::Shape& shape) {
-  std::vector<std::int64_t> labels;
-  for (std::int64_t row = 0; row < shape[0]; ++row) labels.push_back(row % shape[1]);
-  return kg::Tensor::from(labels, {shape[0]}, bench::device());
-}
-
 std::function<void()> forward(const kg::Shape& shape) {
-  return [logits = bench::random_tensor(shape), labels = labels_for(shape)] {
+  return [logits = bench::random_tensor(shape), labels = bench::labels_for(shape)] {
     kg::cross_entropy(logits, labels);
   };
 }
 
 std::function<void()> backward(const kg::Shape& shape) {
-  return [shape, logits = bench::random_tensor(shape), labels = labels_for(shape),
+  return [shape, logits = bench::random_tensor(shape), labels = bench::labels_for(shape),
           grad_loss = kg::Tensor::ones({}, bench::options())] {
     kg::Tensor grad_logits = bench::empty(shape);
     BENCH_KERNELS(cross_entropy)

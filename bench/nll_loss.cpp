@@ -6,18 +6,14 @@ namespace {
 
 const kg::Shape shapes[] = {{128, 10}, {128, 1000}};
 
-kg::Tensor labels_for(const kg::Shape& shape) {
-  std::vector<std::int64_t> labels;
-  for (std::int64_t row = 0; row < shape[0]; ++row) labels.push_back(row % shape[1]);
-  return kg::Tensor::from(labels, {shape[0]}, bench::device());
-}
-
 std::function<void()> forward(const kg::Shape& shape) {
-  return [input = bench::random_tensor(shape), labels = labels_for(shape)] { kg::nll_loss(input, labels); };
+  return [input = bench::random_tensor(shape), labels = bench::labels_for(shape)] {
+    kg::nll_loss(input, labels);
+  };
 }
 
 std::function<void()> backward(const kg::Shape& shape) {
-  return [shape, labels = labels_for(shape), grad_loss = kg::Tensor::ones({}, bench::options())] {
+  return [shape, labels = bench::labels_for(shape), grad_loss = kg::Tensor::ones({}, bench::options())] {
     kg::Tensor grad_input = bench::empty(shape);
     BENCH_KERNELS(nll_loss).backward(shape[0], shape[1], 1.0 / static_cast<double>(shape[0]),
                                      kg::raw<float>(grad_loss), kg::raw<std::int64_t>(labels),
