@@ -544,8 +544,7 @@ __global__ void __launch_bounds__(whole ? max_threads : slice_threads)
   }
 }
 
-/// Planes of what lengths begin how far behind a multiple of four: of multiples of four 0, of other even
-/// lengths up to 2, of odd ones up to 3.
+/// How far behind a multiple of four planes of that length can begin.
 std::int64_t largest_lead(std::int64_t plane) { return plane % 4 == 0 ? 0 : plane % 2 == 0 ? 2 : 3; }
 
 Layout layout_of(const BatchNormProblem& p) {

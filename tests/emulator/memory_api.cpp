@@ -50,7 +50,11 @@ cudaError_t copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind k
   std::shared_ptr<std::byte[]> staged;
   if (!from_device && !is_pinned(from)) {
     if (const cudaError_t error = forbid_in_capture(stream_of(stream)); error != cudaSuccess) return error;
-    staged = std::shared_ptr<std::byte[]>(new std::byte[bytes]);
+    // TSan does not see the count of owners that orders the copy before the end.
+    staged = std::shared_ptr<std::byte[]>(new std::byte[bytes], [](const std::byte* buffer) {
+      const Unobserved scope;
+      delete[] buffer;
+    });
     std::memcpy(staged.get(), from, bytes);
   }
   return enqueue(stream, [=] {
