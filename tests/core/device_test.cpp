@@ -22,6 +22,7 @@ TEST_CASE("Without CUDA, asking for it says why there is none", "[device][errors
     CHECK(cuda_unavailable_reason() == "");
     CHECK(Device::best() == Device::cuda());
     CHECK(Device::parse("cuda") == Device::cuda());
+    CHECK(cuda_device_name() != "");
     return;
   }
   const std::string reason = cuda_unavailable_reason();
@@ -32,6 +33,7 @@ TEST_CASE("Without CUDA, asking for it says why there is none", "[device][errors
   check_error([] { Tensor::zeros({1}).to(Device::cuda()); }, {reason.c_str()});
   check_error([] { Tensor::from(std::vector<float>{1}, {1}, Device::cuda()); }, {reason.c_str()});
   check_error([] { nn::Linear(1, 1).to(Device::cuda()); }, {reason.c_str()});
+  check_error([] { cuda_device_name(); }, {"cuda_device_name", reason.c_str()});
 }
 
 TEST_CASE("set_num_threads takes 1 and more", "[device][errors]") {

@@ -168,5 +168,17 @@ TEST_CASE("Memory is aligned to 64 bytes", "[tensor]") {
     CHECK(reinterpret_cast<std::uintptr_t>(Tensor::empty({count}).data<float>()) % 64 == 0);
 }
 
+TEST_CASE("device_data is where the elements lie, on any device", "[tensor][errors]") {
+  for (const Device device : devices()) {
+    INFO(device.name());
+    Tensor x = random({2, 3}, DType::float32, 1, device);
+    const Tensor same = x.detach(), other = x.clone();
+    CHECK(x.device_data<float>() == same.device_data<float>());
+    CHECK(x.device_data<float>() != other.device_data<float>());
+    if (device.is_cpu()) CHECK(x.device_data<float>() == x.data<float>());
+    check_error([&] { x.device_data<double>(); }, {"float64", "float32"});
+  }
+}
+
 }  // namespace
 }  // namespace kg

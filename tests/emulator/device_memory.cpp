@@ -164,11 +164,11 @@ void DeviceMemory::end(Allocation& allocation) {
 }
 
 void DeviceMemory::recycle(Allocation& allocation) {
-  // A graph that never ran gives back memory that has never been used.
-  if (!with_asan && allocation.state == Allocation::State::reserved) {
-    const DeviceAccess access;
+  // A graph gives its memory back when the program destroys it: in host code, unlike memory that is freed.
+  const DeviceAccess access;
+  // One that never ran gives back memory that has never been used.
+  if (!with_asan && allocation.state == Allocation::State::reserved)
     fill_canary(allocation.memory, allocation.bytes);
-  }
   allocation.state = Allocation::State::freed;
   resting_.push_back(&allocation);
   resting_bytes_ += allocation.chunk;
