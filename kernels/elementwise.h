@@ -11,8 +11,8 @@ namespace kg::kernels {
 inline constexpr int max_rank = 8;
 
 /// Two operands broadcast against each other: element (i0, i1, ...) of the output, which is contiguous with
-/// `shape`, reads a[sum of i_d * a_strides[d]] and b[...] likewise. A broadcast dimension has stride 0; in the
-/// last dimension a stride is 0 or 1.
+/// `shape`, reads a[sum of i_d * a_strides[d]] and b[...] likewise. A broadcast dimension has stride 0; in
+/// the last dimension a stride is 0 or 1.
 struct BroadcastProblem {
   int rank;
   std::array<std::int64_t, max_rank> shape, a_strides, b_strides;

@@ -1,5 +1,5 @@
-// The program around the tests that are linked with the real CUDA backend: exit status 77, which ctest takes for
-// "skipped", where there is no GPU.
+// The program around the tests that are linked with the real CUDA backend: exit status 77, which ctest takes
+// for "skipped", where there is no GPU.
 #define CATCH_CONFIG_RUNNER
 #include <cstdio>
 

@@ -3,8 +3,8 @@
 
 #include <cstring>
 
-#include "temporary_directory.h"
 #include "support.h"
+#include "temporary_directory.h"
 
 namespace kg {
 namespace {

@@ -3,8 +3,8 @@
 #include <csignal>
 #include <ostream>
 
-#include "temporary_directory.h"
 #include "support.h"
+#include "temporary_directory.h"
 
 namespace kg {
 namespace {
