@@ -154,9 +154,9 @@ __device__ void store(const Layout& layout, const Place& place, const Quad<T>& q
     store_quad(array, place.first, layout.count, quad);
     return;
   }
-#pragma unroll
-  for (int i = 0; i < quad_size; ++i)
+  for_quad([&](int i) {
     if (place.has(i)) array[place.first + i] = quad.values[i];
+  });
 }
 
 /// Calls body(q, i) for the elements of the batch that belong to the channel.
@@ -164,9 +164,9 @@ template <class Body>
 __device__ void for_elements(const Places& places, const Body& body) {
 #pragma unroll
   for (int q = 0; q < batch_quads; ++q)
-#pragma unroll
-    for (int i = 0; i < quad_size; ++i)
+    for_quad([&](int i) {
       if (places.at[q].has(i)) body(q, i);
+    });
 }
 
 /// The element-wise operations around the normalisation.

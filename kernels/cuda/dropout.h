@@ -23,6 +23,17 @@ struct Quad {
   T values[quad_size];
 };
 
+/// Calls body(i) for each element of a quad. No loop: where the body does something for some elements only,
+/// the index must be a constant all the same, or quads would lie in memory instead of registers.
+template <class Body>
+__device__ void for_quad(const Body& body) {
+  static_assert(quad_size == 4);
+  body(0);
+  body(1);
+  body(2);
+  body(3);
+}
+
 /// Elements first, first + 1, ... of an array of `count`; 0 for those beyond its end.
 template <class T>
 __device__ Quad<T> load_quad(const T* array, std::int64_t first, std::int64_t count) {
