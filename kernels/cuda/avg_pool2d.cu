@@ -1,5 +1,6 @@
 #include "kernels/avg_pool2d.h"
 
+#include "kernels/cuda/common/elements.h"
 #include "kernels/cuda/common/launch.h"
 #include "kernels/cuda/pool2d_window.h"
 #include "kernels/global_avg_pool2d.h"
@@ -40,7 +41,7 @@ template <class T>
 __global__ void __launch_bounds__(block_size)
     avg_pool2d_forward_kernel(PoolWindows p, Divisor<T> divisor, std::int64_t count, const T* input,
                               T* output) {
-  const std::int64_t index = std::int64_t{blockIdx.x} * block_size + threadIdx.x;
+  const std::int64_t index = global_thread<block_size>();
   if (index >= count) return;
   const PoolElement window(index, p.rows.windows, p.columns.windows);
   const PoolRange rows = p.rows.inside(window.y), columns = p.columns.inside(window.x);
@@ -57,7 +58,7 @@ template <class T>
 __global__ void __launch_bounds__(block_size)
     avg_pool2d_backward_kernel(PoolWindows p, Divisor<T> divisor, std::int64_t count, const T* grad_output,
                                T* grad_input) {
-  const std::int64_t index = std::int64_t{blockIdx.x} * block_size + threadIdx.x;
+  const std::int64_t index = global_thread<block_size>();
   if (index >= count) return;
   const PoolElement pixel(index, p.rows.extent, p.columns.extent);
   const PoolRange rows = p.rows.over(pixel.y), columns = p.columns.over(pixel.x);
@@ -68,11 +69,6 @@ __global__ void __launch_bounds__(block_size)
     for (int x = columns.begin; x < columns.end; ++x)
       sum += windows[y * p.columns.windows + x] / divisor(p.rows.inside(y), p.columns.inside(x));
   grad_input[index] = sum;
-}
-
-/// One thread for each of `count` elements.
-Grid grid_for(std::int64_t count, std::source_location where = std::source_location::current()) {
-  return {.blocks = block_count(ceil_div(count, block_size)), .threads = block_size, .where = where};
 }
 
 bool is_global(const Pool2dProblem& p) {
@@ -88,7 +84,7 @@ template <class T>
 void forward(const Pool2dProblem& p, bool count_include_pad, const T* input, T* output, Stream stream) {
   if (is_global(p)) return global_avg_pool2d<T>().forward(p.planes, p.h * p.w, input, output, stream);
   const std::int64_t count = p.planes * p.out_h() * p.out_w();
-  launch<avg_pool2d_forward_kernel<T>>(grid_for(count), stream, PoolWindows("avg_pool2d", p),
+  launch<avg_pool2d_forward_kernel<T>>(grid_for<block_size>(count), stream, PoolWindows("avg_pool2d", p),
                                        divisor_of<T>(p, count_include_pad), count, input, output);
 }
 
@@ -98,7 +94,7 @@ void backward(const Pool2dProblem& p, bool count_include_pad, const T* grad_outp
   if (is_global(p))
     return global_avg_pool2d<T>().backward(p.planes, p.h * p.w, grad_output, grad_input, stream);
   const std::int64_t count = p.planes * p.h * p.w;
-  launch<avg_pool2d_backward_kernel<T>>(grid_for(count), stream, PoolWindows("avg_pool2d", p),
+  launch<avg_pool2d_backward_kernel<T>>(grid_for<block_size>(count), stream, PoolWindows("avg_pool2d", p),
                                         divisor_of<T>(p, count_include_pad), count, grad_output, grad_input);
 }
 

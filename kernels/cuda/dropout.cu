@@ -1,5 +1,6 @@
 #include "kernels/cuda/dropout.h"
 
+#include "kernels/cuda/common/elements.h"
 #include "kernels/cuda/common/launch.h"
 
 /// y[i] = kept(i) ? x[i] / (1 - p) : 0, forward and, on gradients, backward.
@@ -18,7 +19,7 @@ constexpr int block_size = 256;
 template <class T>
 __global__ void __launch_bounds__(block_size)
     dropout_apply_kernel(DropoutMask<T> mask, std::int64_t count, const T* input, T* output) {
-  const std::int64_t first = (std::int64_t{blockIdx.x} * block_size + threadIdx.x) * quad_size;
+  const std::int64_t first = global_thread<block_size>() * quad_size;
   Quad<T> quad = load_quad(input, first, count);
   mask.apply(mask.draw(), first, quad);
   store_quad(output, first, count, quad);
@@ -26,9 +27,8 @@ __global__ void __launch_bounds__(block_size)
 
 template <class T>
 void apply(const DropoutProblem& problem, std::int64_t count, const T* input, T* output, Stream stream) {
-  launch<dropout_apply_kernel<T>>(
-      {.blocks = block_count(ceil_div(ceil_div(count, quad_size), block_size)), .threads = block_size},
-      stream, DropoutMask<T>(problem), count, input, output);
+  launch<dropout_apply_kernel<T>>(grid_for<block_size>(ceil_div(count, quad_size)), stream,
+                                  DropoutMask<T>(problem), count, input, output);
 }
 
 }  // namespace

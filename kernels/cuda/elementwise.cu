@@ -1,5 +1,6 @@
 #include "kernels/elementwise.h"
 
+#include "kernels/cuda/common/elements.h"
 #include "kernels/cuda/common/launch.h"
 #include "kernels/cuda/common/vec.h"
 
@@ -22,21 +23,19 @@ namespace {
 
 constexpr int block_size = 256;
 
-__device__ std::int64_t global_thread() { return std::int64_t{blockIdx.x} * block_size + threadIdx.x; }
-
 template <class T>
 __global__ void __launch_bounds__(block_size)
     elementwise_fill_kernel(std::int64_t count, T value, T* output) {
   Pack<T> pack;
   for (T& element : pack.values) element = value;
-  store_pack(output, global_thread() * pack_size<T>, count, pack);
+  store_pack(output, global_thread<block_size>() * pack_size<T>, count, pack);
 }
 
 // Reads a pack before it writes the same one: the arrays may be one.
 template <class T>
 __global__ void __launch_bounds__(block_size)
     elementwise_scale_kernel(std::int64_t count, T factor, const T* input, T* output) {
-  const std::int64_t first = global_thread() * pack_size<T>;
+  const std::int64_t first = global_thread<block_size>() * pack_size<T>;
   Pack<T> pack = load_pack(input, first, count);
   for (T& element : pack.values) element = factor * element;
   store_pack(output, first, count, pack);
@@ -45,7 +44,7 @@ __global__ void __launch_bounds__(block_size)
 template <class T>
 __global__ void __launch_bounds__(block_size)
     elementwise_accumulate_kernel(std::int64_t count, const T* input, T* accumulator) {
-  const std::int64_t first = global_thread() * pack_size<T>;
+  const std::int64_t first = global_thread<block_size>() * pack_size<T>;
   const Pack<T> addend = load_pack(input, first, count);
   Pack<T> sum = load_pack(accumulator, first, count);
   for (int i = 0; i < pack_size<T>; ++i) sum.values[i] += addend.values[i];
@@ -106,9 +105,9 @@ template <class T, class Combine>
 __global__ void __launch_bounds__(block_size)
     elementwise_combine_kernel(BroadcastRows p, std::int64_t packs_per_row, const T* a, const T* b,
                                T* output) {
-  const std::int64_t row = global_thread() / packs_per_row;
+  const std::int64_t row = global_thread<block_size>() / packs_per_row;
   if (row >= p.rows) return;
-  const std::int64_t first = (global_thread() - row * packs_per_row) * pack_size<T>;
+  const std::int64_t first = (global_thread<block_size>() - row * packs_per_row) * pack_size<T>;
   std::int64_t rest = row;
   // Unrolled, the divisions of rarely more than two rounds would be most of the kernel's code and registers.
 #pragma unroll 1
@@ -124,35 +123,30 @@ __global__ void __launch_bounds__(block_size)
   store_pack(output + row * p.row.extent, first, p.row.extent, pack);
 }
 
-/// One thread for each pack.
-Grid grid_for(std::int64_t packs, std::source_location where = std::source_location::current()) {
-  return {.blocks = block_count(ceil_div(packs, block_size)), .threads = block_size, .where = where};
-}
-
 template <class T>
 void fill(std::int64_t count, double value, T* output, Stream stream) {
-  launch<elementwise_fill_kernel<T>>(grid_for(ceil_div(count, pack_size<T>)), stream, count,
+  launch<elementwise_fill_kernel<T>>(grid_for<block_size>(ceil_div(count, pack_size<T>)), stream, count,
                                      static_cast<T>(value), output);
 }
 
 template <class T>
 void scale(std::int64_t count, double factor, const T* input, T* output, Stream stream) {
-  launch<elementwise_scale_kernel<T>>(grid_for(ceil_div(count, pack_size<T>)), stream, count,
+  launch<elementwise_scale_kernel<T>>(grid_for<block_size>(ceil_div(count, pack_size<T>)), stream, count,
                                       static_cast<T>(factor), input, output);
 }
 
 template <class T>
 void accumulate(std::int64_t count, const T* input, T* accumulator, Stream stream) {
-  launch<elementwise_accumulate_kernel<T>>(grid_for(ceil_div(count, pack_size<T>)), stream, count, input,
-                                           accumulator);
+  launch<elementwise_accumulate_kernel<T>>(grid_for<block_size>(ceil_div(count, pack_size<T>)), stream, count,
+                                           input, accumulator);
 }
 
 template <class T, class Combine>
 void combine(const BroadcastProblem& p, const T* a, const T* b, T* output, Stream stream) {
   const BroadcastRows rows(p);
   const std::int64_t packs_per_row = ceil_div(rows.row.extent, pack_size<T>);
-  launch<elementwise_combine_kernel<T, Combine>>(grid_for(rows.rows * packs_per_row), stream, rows,
-                                                 packs_per_row, a, b, output);
+  launch<elementwise_combine_kernel<T, Combine>>(grid_for<block_size>(rows.rows * packs_per_row), stream,
+                                                 rows, packs_per_row, a, b, output);
 }
 
 }  // namespace

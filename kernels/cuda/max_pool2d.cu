@@ -1,5 +1,6 @@
 #include "kernels/max_pool2d.h"
 
+#include "kernels/cuda/common/elements.h"
 #include "kernels/cuda/common/launch.h"
 #include "kernels/cuda/pool2d_window.h"
 
@@ -36,7 +37,7 @@ template <class T>
 __global__ void __launch_bounds__(block_size)
     max_pool2d_forward_kernel(PoolWindows p, std::int64_t count, const T* input, T* output,
                               std::int32_t* argmax) {
-  const std::int64_t index = std::int64_t{blockIdx.x} * block_size + threadIdx.x;
+  const std::int64_t index = global_thread<block_size>();
   if (index >= count) return;
   const PoolElement window(index, p.rows.windows, p.columns.windows);
   const PoolRange rows = p.rows.inside(window.y), columns = p.columns.inside(window.x);
@@ -61,7 +62,7 @@ template <class T>
 __global__ void __launch_bounds__(block_size)
     max_pool2d_backward_kernel(PoolWindows p, std::int64_t count, const T* grad_output,
                                const std::int32_t* argmax, T* grad_input) {
-  const std::int64_t index = std::int64_t{blockIdx.x} * block_size + threadIdx.x;
+  const std::int64_t index = global_thread<block_size>();
   if (index >= count) return;
   const PoolElement pixel(index, p.rows.extent, p.columns.extent);
   const PoolRange rows = p.rows.over(pixel.y), columns = p.columns.over(pixel.x);
@@ -103,7 +104,7 @@ template <class T>
 __global__ void __launch_bounds__(block_size)
     max_pool2d_forward_pairs_kernel(int height, int width, std::int64_t count, const T* input, T* output,
                                     std::int32_t* argmax) {
-  const std::int64_t index = std::int64_t{blockIdx.x} * block_size + threadIdx.x;
+  const std::int64_t index = global_thread<block_size>();
   if (index >= count) return;
   const WindowOfPairs window(index, height, width);
   const T* corner = input + window.corner;
@@ -128,7 +129,7 @@ template <class T>
 __global__ void __launch_bounds__(block_size)
     max_pool2d_backward_pairs_kernel(int height, int width, std::int64_t count, const T* grad_output,
                                      const std::int32_t* argmax, T* grad_input) {
-  const std::int64_t index = std::int64_t{blockIdx.x} * block_size + threadIdx.x;
+  const std::int64_t index = global_thread<block_size>();
   if (index >= count) return;
   const WindowOfPairs window(index, height, width);
   const int offset = argmax[index] - window.corner_in_plane;
@@ -138,11 +139,6 @@ __global__ void __launch_bounds__(block_size)
   T* corner = grad_input + window.corner;
   *reinterpret_cast<PixelPair<T>*>(corner) = {share(0), share(1)};
   *reinterpret_cast<PixelPair<T>*>(corner + width) = {share(width), share(width + 1)};
-}
-
-/// One thread for each of `count` elements.
-Grid grid_for(std::int64_t count, std::source_location where = std::source_location::current()) {
-  return {.blocks = block_count(ceil_div(count, block_size)), .threads = block_size, .where = where};
 }
 
 /// An even width keeps all pairs aligned: memory is, to far more than a pair, and rows are whole pairs long.
@@ -156,10 +152,11 @@ void forward(const Pool2dProblem& p, const T* input, T* output, std::int32_t* ar
   const PoolWindows windows("max_pool2d", p);
   const std::int64_t count = p.planes * p.out_h() * p.out_w();
   if (are_pairs(p))
-    launch<max_pool2d_forward_pairs_kernel<T>>(grid_for(count), stream, windows.rows.extent,
+    launch<max_pool2d_forward_pairs_kernel<T>>(grid_for<block_size>(count), stream, windows.rows.extent,
                                                windows.columns.extent, count, input, output, argmax);
   else
-    launch<max_pool2d_forward_kernel<T>>(grid_for(count), stream, windows, count, input, output, argmax);
+    launch<max_pool2d_forward_kernel<T>>(grid_for<block_size>(count), stream, windows, count, input, output,
+                                         argmax);
 }
 
 template <class T>
@@ -168,13 +165,13 @@ void backward(const Pool2dProblem& p, const T* grad_output, const std::int32_t* 
   const PoolWindows windows("max_pool2d", p);
   if (are_pairs(p)) {
     const std::int64_t count = p.planes * p.out_h() * p.out_w();
-    launch<max_pool2d_backward_pairs_kernel<T>>(grid_for(count), stream, windows.rows.extent,
+    launch<max_pool2d_backward_pairs_kernel<T>>(grid_for<block_size>(count), stream, windows.rows.extent,
                                                 windows.columns.extent, count, grad_output, argmax,
                                                 grad_input);
   } else {
     const std::int64_t count = p.planes * p.h * p.w;
-    launch<max_pool2d_backward_kernel<T>>(grid_for(count), stream, windows, count, grad_output, argmax,
-                                          grad_input);
+    launch<max_pool2d_backward_kernel<T>>(grid_for<block_size>(count), stream, windows, count, grad_output,
+                                          argmax, grad_input);
   }
 }
 

@@ -1,5 +1,6 @@
 #include "kernels/relu.h"
 
+#include "kernels/cuda/common/elements.h"
 #include "kernels/cuda/common/launch.h"
 #include "kernels/cuda/common/vec.h"
 
@@ -17,7 +18,7 @@ constexpr int block_size = 256;
 template <class T>
 __global__ void __launch_bounds__(block_size)
     relu_forward_kernel(std::int64_t count, const T* input, T* output) {
-  const std::int64_t first = (std::int64_t{blockIdx.x} * block_size + threadIdx.x) * pack_size<T>;
+  const std::int64_t first = global_thread<block_size>() * pack_size<T>;
   Pack<T> pack = load_pack(input, first, count);
   // Written so that NaN, which is not below 0, passes.
   for (T& value : pack.values) value = value < T(0) ? T(0) : value;
@@ -27,7 +28,7 @@ __global__ void __launch_bounds__(block_size)
 template <class T>
 __global__ void __launch_bounds__(block_size)
     relu_backward_kernel(std::int64_t count, const T* output, const T* grad_output, T* grad_input) {
-  const std::int64_t first = (std::int64_t{blockIdx.x} * block_size + threadIdx.x) * pack_size<T>;
+  const std::int64_t first = global_thread<block_size>() * pack_size<T>;
   const Pack<T> result = load_pack(output, first, count);
   Pack<T> gradient = load_pack(grad_output, first, count);
   for (int i = 0; i < pack_size<T>; ++i)
@@ -35,22 +36,16 @@ __global__ void __launch_bounds__(block_size)
   store_pack(grad_input, first, count, gradient);
 }
 
-/// One thread for each pack.
-template <class T>
-Grid grid_for(std::int64_t count, std::source_location where = std::source_location::current()) {
-  return {.blocks = block_count(ceil_div(ceil_div(count, pack_size<T>), block_size)),
-          .threads = block_size,
-          .where = where};
-}
-
 template <class T>
 void forward(std::int64_t count, const T* input, T* output, Stream stream) {
-  launch<relu_forward_kernel<T>>(grid_for<T>(count), stream, count, input, output);
+  launch<relu_forward_kernel<T>>(grid_for<block_size>(ceil_div(count, pack_size<T>)), stream, count, input,
+                                 output);
 }
 
 template <class T>
 void backward(std::int64_t count, const T* output, const T* grad_output, T* grad_input, Stream stream) {
-  launch<relu_backward_kernel<T>>(grid_for<T>(count), stream, count, output, grad_output, grad_input);
+  launch<relu_backward_kernel<T>>(grid_for<block_size>(ceil_div(count, pack_size<T>)), stream, count, output,
+                                  grad_output, grad_input);
 }
 
 }  // namespace
