@@ -17,7 +17,7 @@ std::function<void()> forward(const bench::PoolCase& c) {
 std::function<void()> backward(const bench::PoolCase& c) {
   return [c, grad_output = bench::random_tensor(c.output())] {
     kg::Tensor grad_input = bench::empty(c.input);
-    BENCH_KERNELS(avg_pool2d)
+    KG_CHOSEN_KERNELS(avg_pool2d, float, bench::device())
         .backward(c.problem(), true, kg::raw<float>(grad_output), kg::raw<float>(grad_input), {});
   };
 }

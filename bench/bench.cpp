@@ -7,6 +7,7 @@
 #include <optional>
 #include <string_view>
 
+#include "convolutions.h"
 #include "core/storage.h"
 
 namespace bench {
@@ -22,13 +23,6 @@ double peak_gflops = 0, peak_gbs = 0;
 constexpr int calls_per_wait = 100;
 
 void wait() { kg::functions_of(chosen_device).synchronize({}); }
-
-/// Seconds below which no implementation can stay.
-double roof_seconds(const Work& work) {
-  const double compute = peak_gflops > 0 ? 1e-9 * static_cast<double>(work.flops) / peak_gflops : 0;
-  const double memory = peak_gbs > 0 ? 1e-9 * static_cast<double>(work.bytes) / peak_gbs : 0;
-  return std::max(compute, memory);
-}
 
 void run(benchmark::State& state, const Work& work, const std::function<void()>& call) {
   std::optional<kg::NoGrad> no_grad;
@@ -51,6 +45,12 @@ void run(benchmark::State& state, const Work& work, const std::function<void()>&
 }  // namespace
 
 kg::Device device() { return chosen_device; }
+
+double roof_seconds(const Work& work) {
+  const double compute = peak_gflops > 0 ? 1e-9 * static_cast<double>(work.flops) / peak_gflops : 0;
+  const double memory = peak_gbs > 0 ? 1e-9 * static_cast<double>(work.bytes) / peak_gbs : 0;
+  return std::max(compute, memory);
+}
 
 void add(const std::string& name, Work work, std::function<std::function<void()>()> prepare) {
   const auto body = [work, prepare = std::move(prepare)](benchmark::State& state) {
@@ -93,8 +93,14 @@ namespace {
 void print_help() {
   std::puts(
       "Times every operation by itself, in float32; see also compare_ops.\n\n"
-      "usage: kernelgrad_bench [--device=NAME] [--threads=N] [--benchmark_...]\n\n"
+      "usage: kernelgrad_bench [--device=NAME] [--kernels=POLICY] [--threads=N] [--benchmark_...]\n"
+      "       kernelgrad_bench --device=cuda --compare[=TEXT]\n\n"
       "  --device=cpu|cuda              where to run (default: cpu)\n"
+      "  --kernels=native|cudnn|fastest which kernels on cuda, also as OPERATION=POLICY,... (default: "
+      "native)\n"
+      "  --compare[=TEXT]               our convolutions beside cuDNN's, as a Markdown table: those of the "
+      "MNIST\n"
+      "                                 models and of ResNets, or the ones with TEXT in their row\n"
       "  --threads=N                    CPU threads (default: OMP_NUM_THREADS, else every core)\n"
       "  --peak-gflops=N --peak-gbs=N   what the device can do at best, for the share of the roof (default: "
       "a\n"
@@ -138,13 +144,31 @@ void choose_device(const std::string& name) {
   if (peak_gbs == 0) peak_gbs = peaks.gbs;
 }
 
+void choose_kernels(const std::string& policy) {
+  if (!chosen_device.is_cuda()) throw kg::Error("--kernels is for --device=cuda");
+  kg::set_kernel_policy(policy);
+}
+
+/// What this program does instead of running the benchmarks.
+struct Comparison {
+  bool wanted = false;
+  std::string text;
+};
+
 /// Takes this program's own options; Google Benchmark has taken its own before.
-void parse_options(int& count, char** arguments) {
-  std::string value, device = "cpu";
+Comparison parse_options(int& count, char** arguments) {
+  std::string value, device = "cpu", kernels;
+  Comparison comparison;
   int kept = 1;
   for (int i = 1; i < count; ++i) {
     if (matches(arguments[i], "--device", value))
       device = value;
+    else if (matches(arguments[i], "--kernels", value))
+      kernels = value;
+    else if (std::string_view(arguments[i]) == "--compare")
+      comparison = {true, ""};
+    else if (matches(arguments[i], "--compare", value))
+      comparison = {true, value};
     else if (matches(arguments[i], "--threads", value))
       kg::set_num_threads(static_cast<int>(positive(value, "--threads")));
     else if (matches(arguments[i], "--peak-gflops", value))
@@ -156,12 +180,18 @@ void parse_options(int& count, char** arguments) {
   }
   count = kept;
   choose_device(device);
+  if (!kernels.empty()) choose_kernels(kernels);
+  return comparison;
 }
 
 int run_all(int count, char** arguments) {
   benchmark::Initialize(&count, arguments, print_help);
-  parse_options(count, arguments);
+  const Comparison comparison = parse_options(count, arguments);
   if (benchmark::ReportUnrecognizedArguments(count, arguments)) return 1;
+  if (comparison.wanted) {
+    compare_convolutions(comparison.text);
+    return 0;
+  }
   benchmark::AddCustomContext("threads", std::to_string(kg::num_threads()));
   benchmark::AddCustomContext(
       "device", device().is_cuda() ? "cuda (" + kg::kernels::cuda::device_name() + ")" : std::string("cpu"));

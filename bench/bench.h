@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/dispatch.h"
 #include "core/tensor_impl.h"
 #include "kernelgrad/kernelgrad.h"
 
@@ -20,6 +21,9 @@ struct Work {
   std::int64_t flops = 0;
   bool trains = false;  ///< The call records a graph for backward.
 };
+
+/// Seconds below which no implementation can stay on device(), 0 where its peaks are not known.
+double roof_seconds(const Work& work);
 
 /// Registers a benchmark. `prepare` makes the arguments and returns the call to time; wall-clock time,
 /// GFLOP/s and GB/s from `work`, and where the device's peaks are known the share of the roof, are what is
@@ -50,11 +54,6 @@ inline kg::Tensor empty(const kg::Shape& shape, kg::DType dtype = kg::DType::flo
 kg::Tensor random_tensor(const kg::Shape& shape);
 /// A label for each row of scores [rows, classes].
 kg::Tensor labels_for(const kg::Shape& shape);
-
-/// The kernels of an operation on device(): BENCH_KERNELS(conv2d).backward_input(...). A macro because a
-/// namespace cannot be a template argument.
-#define BENCH_KERNELS(op) \
-  (bench::device().is_cuda() ? kg::kernels::cuda::op<float>() : kg::kernels::cpu::op<float>())
 
 /// Bytes of float32 tensors with so many elements in all.
 constexpr std::int64_t float_bytes(std::int64_t elements) { return 4 * elements; }

@@ -1,6 +1,7 @@
 #include "kernels/conv2d.h"
 
 #include "bench.h"
+#include "convolutions.h"
 
 namespace {
 
@@ -31,11 +32,6 @@ struct Case {
            bench::option_suffix("padding", static_cast<double>(padding), 0) +
            bench::option_suffix("groups", static_cast<double>(groups), 1);
   }
-  /// The same for all three: each reads two of input, weight and output and writes the third.
-  bench::Work work() const {
-    return {.bytes = bench::float_bytes(kg::numel(input) + kg::numel(weight()) + kg::numel(output())),
-            .flops = 2 * kg::numel(output()) * kg::numel(weight()) / out};
-  }
 };
 
 const Case cases[] = {
@@ -64,25 +60,30 @@ std::function<void()> forward(const Case& c) {
 std::function<void()> backward_input(const Case& c) {
   return [grad_output = bench::random_tensor(c.output()), weight = bench::random_tensor(c.weight()), c] {
     kg::Tensor grad_input = bench::empty(c.input);
-    BENCH_KERNELS(conv2d).backward_input(c.problem(), kg::raw<float>(grad_output), kg::raw<float>(weight),
-                                         kg::raw<float>(grad_input), {});
+    KG_CHOSEN_KERNELS(conv2d, float, bench::device())
+        .backward_input(c.problem(), kg::raw<float>(grad_output), kg::raw<float>(weight),
+                        kg::raw<float>(grad_input), {});
   };
 }
 
 std::function<void()> backward_weight(const Case& c) {
   return [grad_output = bench::random_tensor(c.output()), input = bench::random_tensor(c.input), c] {
     kg::Tensor grad_weight = bench::empty(c.weight());
-    BENCH_KERNELS(conv2d).backward_weight(c.problem(), kg::raw<float>(input), kg::raw<float>(grad_output),
-                                          kg::raw<float>(grad_weight), {});
+    KG_CHOSEN_KERNELS(conv2d, float, bench::device())
+        .backward_weight(c.problem(), kg::raw<float>(input), kg::raw<float>(grad_output),
+                         kg::raw<float>(grad_weight), {});
   };
 }
 
 const bench::Registrar registrar([] {
-  for (const Case& c : cases) bench::add("conv2d_forward" + c.name(), c.work(), [c] { return forward(c); });
   for (const Case& c : cases)
-    bench::add("conv2d_backward_input" + c.name(), c.work(), [c] { return backward_input(c); });
+    bench::add("conv2d_forward" + c.name(), bench::work_of(c.problem()), [c] { return forward(c); });
   for (const Case& c : cases)
-    bench::add("conv2d_backward_weight" + c.name(), c.work(), [c] { return backward_weight(c); });
+    bench::add("conv2d_backward_input" + c.name(), bench::work_of(c.problem()),
+               [c] { return backward_input(c); });
+  for (const Case& c : cases)
+    bench::add("conv2d_backward_weight" + c.name(), bench::work_of(c.problem()),
+               [c] { return backward_weight(c); });
 });
 
 }  // namespace

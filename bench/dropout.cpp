@@ -13,8 +13,8 @@ std::function<void()> forward(const kg::Shape& shape) {
 std::function<void()> backward(const kg::Shape& shape) {
   return [grad_output = bench::random_tensor(shape)] {
     kg::Tensor grad_input = bench::empty(grad_output.shape());
-    BENCH_KERNELS(dropout).apply({.p = p}, grad_output.numel(), kg::raw<float>(grad_output),
-                                 kg::raw<float>(grad_input), {});
+    KG_KERNELS(dropout, float, bench::device())
+        .apply({.p = p}, grad_output.numel(), kg::raw<float>(grad_output), kg::raw<float>(grad_input), {});
   };
 }
 

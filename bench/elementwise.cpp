@@ -29,7 +29,7 @@ std::function<void()> scale(const kg::Shape& shape) {
 std::function<void()> accumulate(const kg::Shape& shape) {
   return [input = bench::random_tensor(shape),
           accumulator = kg::Tensor::zeros(shape, bench::options())]() mutable {
-    BENCH_KERNELS(elementwise)
+    KG_KERNELS(elementwise, float, bench::device())
         .accumulate(input.numel(), kg::raw<float>(input), kg::raw<float>(accumulator), {});
   };
 }

@@ -13,7 +13,7 @@ std::function<void()> forward(const kg::Shape& shape) {
 std::function<void()> backward(const kg::Shape& shape) {
   return [shape, grad_output = bench::random_tensor({shape[0], shape[1], 1, 1})] {
     kg::Tensor grad_input = bench::empty(shape);
-    BENCH_KERNELS(global_avg_pool2d)
+    KG_CHOSEN_KERNELS(global_avg_pool2d, float, bench::device())
         .backward(shape[0] * shape[1], shape[2] * shape[3], kg::raw<float>(grad_output),
                   kg::raw<float>(grad_input), {});
   };

@@ -35,8 +35,9 @@ std::function<void()> backward_input(const Case& c) {
   return
       [c, grad_output = bench::random_tensor({c.rows, c.out}), weight = bench::random_tensor({c.out, c.in})] {
         kg::Tensor grad_input = bench::empty({c.rows, c.in});
-        BENCH_KERNELS(linear).backward_input(c.problem(), kg::raw<float>(grad_output), kg::raw<float>(weight),
-                                             kg::raw<float>(grad_input), {});
+        KG_CHOSEN_KERNELS(linear, float, bench::device())
+            .backward_input(c.problem(), kg::raw<float>(grad_output), kg::raw<float>(weight),
+                            kg::raw<float>(grad_input), {});
       };
 }
 
@@ -44,8 +45,9 @@ std::function<void()> backward_weight(const Case& c) {
   return
       [c, grad_output = bench::random_tensor({c.rows, c.out}), input = bench::random_tensor({c.rows, c.in})] {
         kg::Tensor grad_weight = bench::empty({c.out, c.in});
-        BENCH_KERNELS(linear).backward_weight(c.problem(), kg::raw<float>(input), kg::raw<float>(grad_output),
-                                              kg::raw<float>(grad_weight), {});
+        KG_CHOSEN_KERNELS(linear, float, bench::device())
+            .backward_weight(c.problem(), kg::raw<float>(input), kg::raw<float>(grad_output),
+                             kg::raw<float>(grad_weight), {});
       };
 }
 

@@ -17,13 +17,19 @@ std::function<void()> backward(const bench::PoolCase& c) {
   const kg::Tensor input = bench::random_tensor(c.input);
   kg::Tensor output = bench::empty(c.output());
   kg::Tensor argmax = bench::empty(c.output(), kg::DType::int32);
-  BENCH_KERNELS(max_pool2d)
-      .forward(c.problem(), kg::raw<float>(input), kg::raw<float>(output), kg::raw<std::int32_t>(argmax), {});
-  return [c, argmax, grad_output = bench::random_tensor(c.output())] {
+  using Kernels = kg::kernels::MaxPool2dKernels<float>;
+  const auto forward = [&](const Kernels& kernels) {
+    kernels.forward(c.problem(), kg::raw<float>(input), kg::raw<float>(output), kg::raw<std::int32_t>(argmax),
+                    {});
+  };
+  const Kernels& kernels = bench::device().is_cuda()
+                               ? kg::backend::max_pool2d<float>(c.problem(), forward, forward)
+                               : kg::kernels::cpu::max_pool2d<float>();
+  forward(kernels);
+  return [c, &kernels, input, output, argmax, grad_output = bench::random_tensor(c.output())] {
     kg::Tensor grad_input = bench::empty(c.input);
-    BENCH_KERNELS(max_pool2d)
-        .backward(c.problem(), kg::raw<float>(grad_output), kg::raw<std::int32_t>(argmax),
-                  kg::raw<float>(grad_input), {});
+    kernels.backward(c.problem(), kg::raw<float>(input), kg::raw<float>(output), kg::raw<float>(grad_output),
+                     kg::raw<std::int32_t>(argmax), kg::raw<float>(grad_input), {});
   };
 }
 

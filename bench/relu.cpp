@@ -11,8 +11,9 @@ std::function<void()> forward(const kg::Shape& shape) {
 std::function<void()> backward(const kg::Shape& shape) {
   return [output = kg::relu(bench::random_tensor(shape)), grad_output = bench::random_tensor(shape)] {
     kg::Tensor grad_input = bench::empty(output.shape());
-    BENCH_KERNELS(relu).backward(output.numel(), kg::raw<float>(output), kg::raw<float>(grad_output),
-                                 kg::raw<float>(grad_input), {});
+    KG_KERNELS(relu, float, bench::device())
+        .backward(output.numel(), kg::raw<float>(output), kg::raw<float>(grad_output),
+                  kg::raw<float>(grad_input), {});
   };
 }
 

@@ -25,5 +25,9 @@ namespace cuda {
 template <class T>
 const AvgPool2dKernels<T>& avg_pool2d();
 }
+namespace cudnn {
+template <class T>
+const AvgPool2dKernels<T>& avg_pool2d();
+}
 
 }  // namespace kg::kernels

@@ -48,5 +48,9 @@ namespace cuda {
 template <class T>
 const BatchNormKernels<T>& batch_norm();
 }
+namespace cudnn {
+template <class T>
+const BatchNormKernels<T>& batch_norm();
+}
 
 }  // namespace kg::kernels

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <compare>
 #include <cstdint>
 
 #include "kernels/stream.h"
@@ -16,6 +17,8 @@ struct Conv2dProblem {
 
   std::int64_t out_h() const { return (h + 2 * padding_h - dilation_h * (k_h - 1) - 1) / stride_h + 1; }
   std::int64_t out_w() const { return (w + 2 * padding_w - dilation_w * (k_w - 1) - 1) / stride_w + 1; }
+
+  auto operator<=>(const Conv2dProblem&) const = default;
 };
 
 template <class T>
@@ -37,6 +40,10 @@ template <class T>
 const Conv2dKernels<T>& conv2d();
 }
 namespace cuda {
+template <class T>
+const Conv2dKernels<T>& conv2d();
+}
+namespace cudnn {
 template <class T>
 const Conv2dKernels<T>& conv2d();
 }

@@ -22,5 +22,9 @@ namespace cuda {
 template <class T>
 const GlobalAvgPool2dKernels<T>& global_avg_pool2d();
 }
+namespace cudnn {
+template <class T>
+const GlobalAvgPool2dKernels<T>& global_avg_pool2d();
+}
 
 }  // namespace kg::kernels

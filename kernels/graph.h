@@ -13,6 +13,8 @@ struct Graph;
 /// From here to end_capture() work on the stream is recorded, not run. Memory allocated meanwhile must be
 /// released meanwhile.
 void begin_capture(Stream);
+/// True between the two.
+bool is_recording(Stream);
 /// Ends the recording. Throws Error if the work could not be recorded, for example because it waited for the
 /// device.
 Graph* end_capture(Stream);

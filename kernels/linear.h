@@ -32,5 +32,9 @@ namespace cuda {
 template <class T>
 const LinearKernels<T>& linear();
 }
+namespace cudnn {
+template <class T>
+const LinearKernels<T>& linear();
+}
 
 }  // namespace kg::kernels

@@ -24,5 +24,9 @@ namespace cuda {
 template <class T>
 const LogSoftmaxKernels<T>& log_softmax();
 }
+namespace cudnn {
+template <class T>
+const LogSoftmaxKernels<T>& log_softmax();
+}
 
 }  // namespace kg::kernels

@@ -13,8 +13,12 @@ struct MaxPool2dKernels {
   /// y*w + x of the winner in its plane, the first in row-major order among equals.
   void (*forward)(const Pool2dProblem&, const T* input, T* output, std::int32_t* argmax, Stream);
   /// grad_input[z,p] = sum of grad_output over the windows whose argmax is p. Every element is written.
-  void (*backward)(const Pool2dProblem&, const T* grad_output, const std::int32_t* argmax, T* grad_input,
-                   Stream);
+  /// `input` and `output` are forward's.
+  void (*backward)(const Pool2dProblem&, const T* input, const T* output, const T* grad_output,
+                   const std::int32_t* argmax, T* grad_input, Stream);
+  /// What backward goes by. True: argmax; input and output may be null. False: input and output; argmax may
+  /// be null, in forward too, and which of equals is the winner is the implementation's choice.
+  bool uses_argmax;
 };
 
 namespace cpu {
@@ -22,6 +26,10 @@ template <class T>
 const MaxPool2dKernels<T>& max_pool2d();
 }
 namespace cuda {
+template <class T>
+const MaxPool2dKernels<T>& max_pool2d();
+}
+namespace cudnn {
 template <class T>
 const MaxPool2dKernels<T>& max_pool2d();
 }

@@ -29,6 +29,8 @@ struct Arguments {
   std::optional<double> learning_rate;
   std::uint64_t seed = 1;
   bool quiet = false, no_graph = false;
+  std::string kernels;
+  bool allow_tf32 = false, nondeterministic = false;
   std::string checkpoint;
   std::vector<std::string> files;
 };
@@ -54,10 +56,24 @@ mnist::Dataset load_data(const Arguments& arguments) {
   return mnist::load_dataset(directory);
 }
 
+/// Sets which implementation of the operations runs on the device, as far as the arguments say it.
+void choose_kernels(const Arguments& arguments, kg::Device device) {
+  const kg::CudnnOptions options{.allow_tf32 = arguments.allow_tf32,
+                                 .deterministic = !arguments.nondeterministic};
+  const bool says_something = !arguments.kernels.empty() || options.allow_tf32 || !options.deterministic;
+  if (says_something && !device.is_cuda())
+    throw kg::Error(
+        "--kernels, --allow-tf32 and --nondeterministic are for --device cuda, and the device is " +
+        device.name());
+  if (!arguments.kernels.empty()) kg::set_kernel_policy(arguments.kernels);
+  kg::set_cudnn_options(options);
+}
+
 /// Takes the device and says which and why.
 kg::Device choose_device(const Arguments& arguments) {
   if (arguments.threads) kg::set_num_threads(*arguments.threads);
   const kg::Device device = kg::Device::parse(arguments.device);
+  choose_kernels(arguments, device);
   std::string more;
   if (device.is_cuda())
     more = " (" + kg::cuda_device_name() + ")";
@@ -97,6 +113,7 @@ int run_train(const Arguments& arguments) {
     return 130;
   }
   fmt::print("{}\n", result.verdict.line);
+  if (!kg::backend_choices().empty()) fmt::print("\nkernels:\n{}", kg::backend_choices_table());
   return 0;
 }
 
@@ -134,6 +151,7 @@ int run_eval(const Arguments& arguments) {
 
 int run_predict(const Arguments& arguments) {
   const kg::Device device = kg::Device::parse(arguments.device);
+  choose_kernels(arguments, device);
   kg::nn::Sequential network = load_network(arguments, device);
   const kg::NoGrad no_grad;
   const mnist::Normalize normalize(mnist::pixel_mean, mnist::pixel_std);
@@ -181,6 +199,15 @@ void add_device_options(CLI::App& command, Arguments& arguments) {
                   "CPU threads (default: every core); results do not depend on it")
       ->check(CLI::Range(1, 1024))
       ->type_name("N");
+  command
+      .add_option("--kernels", arguments.kernels,
+                  "on cuda: native, cudnn or fastest, for all operations or as OPERATION=POLICY,... "
+                  "(default: $KERNELGRAD_KERNELS, else native)")
+      ->type_name("POLICY");
+  command.add_flag("--allow-tf32", arguments.allow_tf32,
+                   "on cuda: cuDNN and cuBLAS may round factors to TF32");
+  command.add_flag("--nondeterministic", arguments.nondeterministic,
+                   "on cuda: cuDNN may use algorithms that give other last bits in every run");
 }
 
 }  // namespace

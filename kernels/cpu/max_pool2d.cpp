@@ -54,8 +54,8 @@ void forward(const Pool2dProblem& p, const T* input, T* output, std::int32_t* ar
 }
 
 template <class T>
-void backward(const Pool2dProblem& p, const T* grad_output, const std::int32_t* argmax, T* grad_input,
-              Stream) {
+void backward(const Pool2dProblem& p, const T*, const T*, const T* grad_output, const std::int32_t* argmax,
+              T* grad_input, Stream) {
   const bool pairs = are_pairs<T>(p);
   const std::int64_t out_plane = p.out_h() * p.out_w();
   parallel_for_ranges(p.planes, planes_per_task, [&](Range planes) {
@@ -75,7 +75,7 @@ void backward(const Pool2dProblem& p, const T* grad_output, const std::int32_t* 
 
 template <class T>
 const MaxPool2dKernels<T>& max_pool2d() {
-  static constexpr MaxPool2dKernels<T> kernels{forward<T>, backward<T>};
+  static constexpr MaxPool2dKernels<T> kernels{forward<T>, backward<T>, true};
   return kernels;
 }
 template const MaxPool2dKernels<float>& max_pool2d();

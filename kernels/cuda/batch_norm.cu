@@ -4,13 +4,13 @@
 #include <cmath>
 #include <string>
 
-#include "kernelgrad/error.h"
 #include "kernels/cuda/common/launch.h"
 #include "kernels/cuda/common/reduce.h"
 #include "kernels/cuda/common/scratch.h"
 #include "kernels/cuda/common/shared_memory.h"
 #include "kernels/cuda/dropout.h"
 #include "kernels/graph.h"
+#include "kernels/unsupported.h"
 
 /// Batch normalisation with its element-wise neighbours. With x = relu_before(input), for each channel
 ///
@@ -552,7 +552,8 @@ Layout layout_of(const BatchNormProblem& p) {
   const std::int64_t channel_quads = p.n * plane_quads;
   // Kernels count the quads of a channel in 32 bits, and step beyond the last by a block's worth.
   if (channel_quads > std::int64_t{1} << 30)
-    throw Error("cuda: batch_norm: " + std::to_string(p.n * p.plane) + " values of a channel are too many");
+    throw Unsupported("cuda: batch_norm: " + std::to_string(p.n * p.plane) +
+                      " values of a channel are too many");
   const std::int64_t fair_share = ceil_div(p.channels * channel_quads, slices_wanted);
   const std::int64_t slice_quads =
       channel_quads <= whole_channel_quads

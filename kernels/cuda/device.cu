@@ -8,6 +8,7 @@
 #include "kernels/cuda/common/check.h"
 #include "kernels/cuda/common/stream.h"
 #include "kernels/cuda/recording.h"
+#include "kernels/graph.h"
 
 /// Memory, copies and the stream that everything runs on.
 namespace kg::kernels::cuda {
@@ -70,9 +71,7 @@ void release(void* memory, std::size_t, Stream stream) noexcept {
 
 /// A copy from or to the host would be recorded with the host's address, which means nothing at the replay.
 void refuse_in_recording(const char* what, Stream stream) {
-  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  check(cudaStreamIsCapturing(stream_of(stream), &status), "cudaStreamIsCapturing");
-  if (status != cudaStreamCaptureStatusNone)
+  if (is_recording(stream))
     throw Error(std::string("cuda: ") + what + " while work is being recorded for a graph");
 }
 

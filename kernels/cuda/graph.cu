@@ -75,6 +75,12 @@ void begin_capture(Stream stream) {
   recording.active = true;
 }
 
+bool is_recording(Stream stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(stream_of(stream), &status), "cudaStreamIsCapturing");
+  return status != cudaStreamCaptureStatusNone;
+}
+
 Graph* end_capture(Stream stream) {
   auto graph = std::make_unique<Graph>();
   const cudaError_t code = cudaStreamEndCapture(stream_of(stream), &graph->recorded);

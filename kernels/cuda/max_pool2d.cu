@@ -160,8 +160,8 @@ void forward(const Pool2dProblem& p, const T* input, T* output, std::int32_t* ar
 }
 
 template <class T>
-void backward(const Pool2dProblem& p, const T* grad_output, const std::int32_t* argmax, T* grad_input,
-              Stream stream) {
+void backward(const Pool2dProblem& p, const T*, const T*, const T* grad_output, const std::int32_t* argmax,
+              T* grad_input, Stream stream) {
   const PoolWindows windows("max_pool2d", p);
   if (are_pairs(p)) {
     const std::int64_t count = p.planes * p.out_h() * p.out_w();
@@ -179,7 +179,7 @@ void backward(const Pool2dProblem& p, const T* grad_output, const std::int32_t* 
 
 template <class T>
 const MaxPool2dKernels<T>& max_pool2d() {
-  static constexpr MaxPool2dKernels<T> kernels{forward<T>, backward<T>};
+  static constexpr MaxPool2dKernels<T> kernels{forward<T>, backward<T>, true};
   return kernels;
 }
 template const MaxPool2dKernels<float>& max_pool2d();

@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-#include "kernelgrad/error.h"
 #include "kernels/pool2d_problem.h"
+#include "kernels/unsupported.h"
 
 /// Where pooling windows lie, for the kernels of max_pool2d and avg_pool2d.
 namespace kg::kernels::cuda {
@@ -39,8 +39,8 @@ struct PoolWindows {
       : rows(axis(p.h, p.k_h, p.stride_h, p.padding_h, p.out_h())),
         columns(axis(p.w, p.k_w, p.stride_w, p.padding_w, p.out_w())) {
     if (p.h * p.w >= std::int64_t{1} << 30)
-      throw Error(std::string(op) + ": images of " + std::to_string(p.h) + "x" + std::to_string(p.w) +
-                  " pixels, expected fewer than 2^30");
+      throw Unsupported(std::string(op) + ": images of " + std::to_string(p.h) + "x" + std::to_string(p.w) +
+                        " pixels, expected fewer than 2^30");
   }
 
  private:

@@ -19,6 +19,8 @@ void __tsan_destroy_fiber(void* fiber);
 void __tsan_switch_to_fiber(void* fiber, unsigned flags);
 void __tsan_acquire(void* address);
 void __tsan_release(void* address);
+void __tsan_read_range(void* address, unsigned long bytes);
+void __tsan_write_range(void* address, unsigned long bytes);
 void __tsan_ignore_thread_begin();
 void __tsan_ignore_thread_end();
 }
@@ -62,6 +64,13 @@ inline void* current_tsan_thread() { return __tsan_get_current_fiber(); }
 inline void switch_tsan_thread(void* thread) { __tsan_switch_to_fiber(thread, 1); }
 inline void acquire(void* sync) { __tsan_acquire(sync); }
 inline void release(void* sync) { __tsan_release(sync); }
+/// What code does that is not instrumented.
+inline void note_read(const void* memory, std::size_t bytes) {
+  __tsan_read_range(const_cast<void*>(memory), bytes);
+}
+inline void note_write(const void* memory, std::size_t bytes) {
+  __tsan_write_range(const_cast<void*>(memory), bytes);
+}
 /// Accesses within this scope by functions that TSan intercepts (memset) are the emulator's.
 struct Unobserved {
   Unobserved() { __tsan_ignore_thread_begin(); }
@@ -80,6 +89,8 @@ inline void* current_tsan_thread() { return nullptr; }
 inline void switch_tsan_thread(void*) {}
 inline void acquire(void*) {}
 inline void release(void*) {}
+inline void note_read(const void*, std::size_t) {}
+inline void note_write(const void*, std::size_t) {}
 struct Unobserved {
   Unobserved() {}
 };

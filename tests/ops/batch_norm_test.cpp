@@ -392,9 +392,10 @@ TEST_CASE("batch_norm counts the batches of training, and of nothing else", "[ba
     INFO(device.name());
     Tensor count = Tensor::from(std::vector<std::int64_t>{41}, {}, device);
     const Tensor none = Tensor::ones({0}, {.device = device});
-    Tensor stat = Tensor::ones({3}, {.device = device});
+    const Tensor stat = Tensor::ones({3}, {.device = device});
     const auto count_one = [&](const Tensor& x, const Tensor& statistic, bool training) {
-      batch_norm(x, {}, {}, statistic, statistic, {.training = training, .num_batches_tracked = count});
+      const Tensor other = statistic.defined() ? statistic.clone() : Tensor();
+      batch_norm(x, {}, {}, statistic, other, {.training = training, .num_batches_tracked = count});
       return count.item();
     };
     const Tensor x = random({4, 3, 5}, DType::float32, 1, device);

@@ -126,7 +126,8 @@ TEST_CASE("conv2d keeps NaN in a gradient to the inputs that its window held", "
   }
 }
 
-TEST_CASE("conv2d multiplies its padding: a weight that is not a number spoils every output", "[conv2d]") {
+TEST_CASE("conv2d multiplies its padding: a weight that is not a number spoils every output",
+          "[conv2d][native]") {
   const std::int64_t stride = GENERATE(1, 2);
   Tensor w = Tensor::ones({1, 1, 3, 3});
   w.data<float>()[0] = std::numeric_limits<float>::quiet_NaN();

@@ -122,7 +122,7 @@ Tensor ones_like(const Tensor& x) {
   return Tensor::ones(x.shape(), {.dtype = x.dtype(), .device = x.device()});
 }
 
-TEST_CASE("The gradient of max_pool2d goes to the first of equal elements", "[max_pool2d]") {
+TEST_CASE("The gradient of max_pool2d goes to the first of equal elements", "[max_pool2d][native]") {
   for (const Device device : devices()) {
     INFO(device.name());
     const Tensor x = leaf(std::vector<float>(20), {1, 1, 4, 5}, device);
@@ -133,7 +133,7 @@ TEST_CASE("The gradient of max_pool2d goes to the first of equal elements", "[ma
   }
 }
 
-TEST_CASE("The gradient of max_pool2d by 2x2 goes to the first of equal elements", "[max_pool2d]") {
+TEST_CASE("The gradient of max_pool2d by 2x2 goes to the first of equal elements", "[max_pool2d][native]") {
   for (const Device device : devices()) {
     INFO(device.name());
     // All equal; the last two; the first and the last; the right ones.
@@ -148,7 +148,7 @@ TEST_CASE("The gradient of max_pool2d by 2x2 goes to the first of equal elements
   }
 }
 
-TEST_CASE("max_pool2d hands NaN on, and the gradient to the first NaN", "[max_pool2d]") {
+TEST_CASE("max_pool2d hands NaN on, and the gradient to the first NaN", "[max_pool2d][native]") {
   const std::size_t first = GENERATE(0u, 1u, 2u, 3u);
   // 2x2 windows side by side, and windows that overlap.
   const Pool2dProblem p = GENERATE(cases::pool2d[3], cases::pool2d[9]);
@@ -207,7 +207,7 @@ TEST_CASE("avg_pool2d and global_avg_pool2d hand NaN on to exactly the windows t
   }
 }
 
-TEST_CASE("max_pool2d: padding never wins, not even against minus infinity", "[max_pool2d]") {
+TEST_CASE("max_pool2d: padding never wins, not even against minus infinity", "[max_pool2d][native]") {
   const float lowest = -std::numeric_limits<float>::infinity();
   for (const Device device : devices()) {
     INFO(device.name());
@@ -259,7 +259,8 @@ TEST_CASE("Images of more pixels than 32 bits can number are refused", "[max_poo
   const auto& max = kernels::cuda::max_pool2d<float>();
   const auto& avg = kernels::cuda::avg_pool2d<float>();
   check_error([&] { max.forward(p, nullptr, nullptr, nullptr, {}); }, {"max_pool2d", "32768x32768", "2^30"});
-  check_error([&] { max.backward(p, nullptr, nullptr, nullptr, {}); }, {"max_pool2d", "32768x32768"});
+  check_error([&] { max.backward(p, nullptr, nullptr, nullptr, nullptr, nullptr, {}); },
+              {"max_pool2d", "32768x32768"});
   check_error([&] { avg.forward(p, true, nullptr, nullptr, {}); }, {"avg_pool2d", "32768x32768"});
   check_error([&] { avg.backward(p, true, nullptr, nullptr, {}); }, {"avg_pool2d", "32768x32768"});
 }

@@ -3,6 +3,7 @@
 /// Everything in kernelgrad.
 
 #include "kernelgrad/autograd.h"
+#include "kernelgrad/backend.h"
 #include "kernelgrad/device.h"
 #include "kernelgrad/dtype.h"
 #include "kernelgrad/error.h"

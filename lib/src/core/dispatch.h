@@ -3,6 +3,7 @@
 #include <string>
 #include <string_view>
 
+#include "backend/kernels.h"
 #include "kernelgrad/tensor.h"
 
 namespace kg {
@@ -55,6 +56,9 @@ decltype(auto) visit_any(DType dtype, Visitor&& visitor) {
 /// The kernels of an operation for element type T on a device: KG_KERNELS(conv2d, float,
 /// x.device()).forward(...). A macro because a namespace, which is what tells the backends apart, cannot be a
 /// template argument.
-#define KG_KERNELS(op, T, on) ((on).is_cuda() ? kernels::cuda::op<T>() : kernels::cpu::op<T>())
+#define KG_KERNELS(op, T, on) ((on).is_cuda() ? ::kg::kernels::cuda::op<T>() : ::kg::kernels::cpu::op<T>())
+
+/// As KG_KERNELS, for an operation that cuDNN or cuBLAS offers too: on CUDA the policy decides.
+#define KG_CHOSEN_KERNELS(op, T, on) ((on).is_cuda() ? ::kg::backend::op<T>() : ::kg::kernels::cpu::op<T>())
 
 }  // namespace kg

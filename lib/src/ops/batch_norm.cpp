@@ -72,7 +72,7 @@ Tensor batch_norm(const Tensor& input, const Tensor& gamma, const Tensor& beta, 
   const Tensor mean = options.training ? Tensor::empty(per_channel, like) : running_mean.clone();
   const Tensor inv_std = Tensor::empty(per_channel, like);
   visit_floating(input, "batch_norm", [&]<class T>(Type<T>) {
-    const auto& kernels = KG_KERNELS(batch_norm, T, like.device);
+    const auto& kernels = KG_CHOSEN_KERNELS(batch_norm, T, like.device);
     if (options.training)
       kernels.forward_training(problem, raw<T>(input), raw<T>(gamma), raw<T>(beta), options.momentum,
                                raw<T>(running_mean), raw<T>(running_var),
@@ -88,7 +88,7 @@ Tensor batch_norm(const Tensor& input, const Tensor& gamma, const Tensor& beta, 
     if (gamma.defined()) gradients[1] = Tensor::empty(per_channel, like);
     if (gamma.defined()) gradients[2] = Tensor::empty(per_channel, like);
     visit_floating(input, "batch_norm", [&]<class T>(Type<T>) {
-      KG_KERNELS(batch_norm, T, like.device)
+      KG_CHOSEN_KERNELS(batch_norm, T, like.device)
           .backward(problem, training, raw<T>(input), raw<T>(call.grad_output), raw<T>(gamma), raw<T>(beta),
                     raw<T>(mean), raw<T>(inv_std), raw<T>(gradients[0]), raw<T>(gradients[1]),
                     raw<T>(gradients[2]), {});

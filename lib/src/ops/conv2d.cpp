@@ -63,7 +63,7 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias, con
   const TensorOptions like = {.dtype = input.dtype(), .device = input.device()};
   Tensor output = Tensor::empty({problem.n, problem.c_out, problem.out_h(), problem.out_w()}, like);
   visit_floating(input, "conv2d", [&]<class T>(Type<T>) {
-    KG_KERNELS(conv2d, T, input.device())
+    KG_CHOSEN_KERNELS(conv2d, T, input.device())
         .forward(problem, raw<T>(input), raw<T>(weight), raw<T>(bias), raw<T>(output), {});
   });
   // The weight's gradient needs the input and the other way round: each is saved only if the other's is
@@ -74,7 +74,7 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias, con
   const auto rule = [=](const BackwardCall& call) {
     std::vector<Tensor> gradients(3);
     visit_floating(call.grad_output, "conv2d", [&]<class T>(Type<T>) {
-      const auto& kernels = KG_KERNELS(conv2d, T, like.device);
+      const auto& kernels = KG_CHOSEN_KERNELS(conv2d, T, like.device);
       const T* grad_output = raw<T>(call.grad_output);
       if (call.needs[0]) {
         gradients[0] = Tensor::empty({problem.n, problem.c_in, problem.h, problem.w}, like);

@@ -36,7 +36,7 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
   const TensorOptions like = {.dtype = input.dtype(), .device = input.device()};
   Tensor output = Tensor::empty(output_shape, like);
   visit_floating(input, "linear", [&]<class T>(Type<T>) {
-    KG_KERNELS(linear, T, like.device)
+    KG_CHOSEN_KERNELS(linear, T, like.device)
         .forward(problem, raw<T>(input), raw<T>(weight), raw<T>(bias), raw<T>(output), {});
   });
   const bool with_bias = bias.defined();
@@ -45,7 +45,7 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
   const auto rule = [=, input_shape = input.shape()](const BackwardCall& call) {
     std::vector<Tensor> gradients(3);
     visit_floating(call.grad_output, "linear", [&]<class T>(Type<T>) {
-      const auto& kernels = KG_KERNELS(linear, T, like.device);
+      const auto& kernels = KG_CHOSEN_KERNELS(linear, T, like.device);
       const T* grad_output = raw<T>(call.grad_output);
       if (call.needs[0]) {
         gradients[0] = Tensor::empty(input_shape, like);

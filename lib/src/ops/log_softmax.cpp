@@ -17,12 +17,12 @@ Tensor log_softmax(const Tensor& x) {
   const TensorOptions like = {.dtype = x.dtype(), .device = x.device()};
   Tensor output = Tensor::empty(x.shape(), like);
   visit_floating(x, "log_softmax", [&]<class T>(Type<T>) {
-    KG_KERNELS(log_softmax, T, like.device).forward(rows, classes, raw<T>(x), raw<T>(output), {});
+    KG_CHOSEN_KERNELS(log_softmax, T, like.device).forward(rows, classes, raw<T>(x), raw<T>(output), {});
   });
   const auto rule = [=, saved = output.detach()](const BackwardCall& call) -> std::vector<Tensor> {
     Tensor gradient = Tensor::empty(saved.shape(), like);
     visit_floating(saved, "log_softmax", [&]<class T>(Type<T>) {
-      KG_KERNELS(log_softmax, T, like.device)
+      KG_CHOSEN_KERNELS(log_softmax, T, like.device)
           .backward(rows, classes, raw<T>(saved), raw<T>(call.grad_output), raw<T>(gradient), {});
     });
     return {gradient};

@@ -1,0 +1,125 @@
+#include "convolutions.h"
+
+#include <cstdio>
+#include <functional>
+#include <set>
+
+#include "backend/problem_text.h"
+
+namespace bench {
+
+namespace {
+
+using kg::kernels::Conv2dProblem;
+
+kg::Shape input_shape(const Conv2dProblem& p) { return {p.n, p.c_in, p.h, p.w}; }
+kg::Shape weight_shape(const Conv2dProblem& p) { return {p.c_out, p.c_in / p.groups, p.k_h, p.k_w}; }
+kg::Shape output_shape(const Conv2dProblem& p) { return {p.n, p.c_out, p.out_h(), p.out_w()}; }
+
+/// The 3x3 and 1x1 convolutions of ResNet's four stages, and those that lead from one to the next.
+std::vector<Conv2dProblem> resnet_convolutions() {
+  constexpr std::int64_t images = 32;
+  std::vector<Conv2dProblem> problems;
+  for (std::int64_t channels = 64, size = 56; channels <= 512; channels *= 2, size /= 2) {
+    const Conv2dProblem same{.n = images,
+                             .c_in = channels,
+                             .h = size,
+                             .w = size,
+                             .c_out = channels,
+                             .k_h = 3,
+                             .k_w = 3,
+                             .padding_h = 1,
+                             .padding_w = 1};
+    problems.push_back(same);
+    Conv2dProblem expanding = same;
+    expanding.c_out = 4 * channels;
+    expanding.k_h = expanding.k_w = 1;
+    expanding.padding_h = expanding.padding_w = 0;
+    problems.push_back(expanding);
+    if (channels == 512) break;
+    Conv2dProblem down = same;
+    down.c_out = 2 * channels;
+    down.stride_h = down.stride_w = 2;
+    problems.push_back(down);
+  }
+  return problems;
+}
+
+std::vector<ConvolutionSource::List>& sources() {
+  static std::vector<ConvolutionSource::List> sources;
+  return sources;
+}
+
+const ConvolutionSource resnets(resnet_convolutions);
+
+/// What was measured for the call, which is the only one with a policy.
+kg::BackendChoice choice_of(const std::function<void()>& call) {
+  kg::forget_backend_choices();
+  call();
+  return kg::backend_choices().at(0);
+}
+
+void print_row(const Conv2dProblem& problem, const kg::BackendChoice& choice) {
+  const double roof = 1e6 * roof_seconds(work_of(problem));
+  const double native = choice.native_microseconds, cudnn = choice.cudnn_microseconds;
+  if (native == 0 || cudnn == 0) {
+    std::printf("| %s | %s | | | %.1f | | | only %s: %s |\n", choice.problem.c_str(),
+                choice.operation.c_str() + sizeof "conv2d", roof, kg::name_of(choice.backend).data(),
+                choice.reason.c_str());
+    return;
+  }
+  std::printf("| %s | %s | %.1f | %.1f | %.1f | %.0f | %.0f | %s %.2fx |\n", choice.problem.c_str(),
+              choice.operation.c_str() + sizeof "conv2d", native, cudnn, roof, 100 * roof / native,
+              100 * roof / cudnn, kg::name_of(choice.backend).data(),
+              native < cudnn ? cudnn / native : native / cudnn);
+}
+
+void compare(const Conv2dProblem& p) {
+  const kg::Tensor input = random_tensor(input_shape(p)), weight = random_tensor(weight_shape(p));
+  const kg::Tensor grad_output = random_tensor(output_shape(p));
+  kg::Tensor to = empty(output_shape(p));
+  const auto& kernels = kg::backend::conv2d<float>();
+  print_row(p, choice_of([&] {
+              kernels.forward(p, kg::raw<float>(input), kg::raw<float>(weight), nullptr, kg::raw<float>(to),
+                              {});
+            }));
+  to = empty(input_shape(p));
+  print_row(p, choice_of([&] {
+              kernels.backward_input(p, kg::raw<float>(grad_output), kg::raw<float>(weight),
+                                     kg::raw<float>(to), {});
+            }));
+  to = empty(weight_shape(p));
+  print_row(p, choice_of([&] {
+              kernels.backward_weight(p, kg::raw<float>(input), kg::raw<float>(grad_output),
+                                      kg::raw<float>(to), {});
+            }));
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+ConvolutionSource::ConvolutionSource(List list) { sources().push_back(list); }
+
+Work work_of(const Conv2dProblem& problem) {
+  const std::int64_t outputs = kg::numel(output_shape(problem)), weights = kg::numel(weight_shape(problem));
+  return {.bytes = float_bytes(kg::numel(input_shape(problem)) + weights + outputs),
+          .flops = 2 * outputs * weights / problem.c_out};
+}
+
+void compare_convolutions(const std::string& text) {
+  if (!device().is_cuda()) throw kg::Error("--compare is for --device=cuda");
+  if (!kg::cudnn_is_available()) throw kg::Error("--compare: " + kg::cudnn_unavailable_reason());
+  kg::set_kernel_policy("conv2d=fastest");
+  std::printf("%s, %s, float32, medians of 3 rounds of 20 calls in turns\n\n", kg::cuda_device_name().c_str(),
+              kg::cudnn_version().c_str());
+  std::puts("| convolution | direction | native us | cudnn us | roof us | native % | cudnn % | faster |");
+  std::puts("| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |");
+  std::set<std::string> seen;
+  for (const ConvolutionSource::List list : sources())
+    for (const Conv2dProblem& problem : list()) {
+      const std::string row = kg::backend::describe(problem);
+      if (row.find(text) != row.npos && seen.insert(row).second) compare(problem);
+    }
+}
+
+}  // namespace bench

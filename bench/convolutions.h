@@ -1,0 +1,25 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "bench.h"
+#include "kernels/conv2d.h"
+
+namespace bench {
+
+/// The same for all three directions: each reads two of input, weight and output and writes the third.
+Work work_of(const kg::kernels::Conv2dProblem& problem);
+
+/// Adds to what is compared; one for each file that has some, before main().
+struct ConvolutionSource {
+  using List = std::vector<kg::kernels::Conv2dProblem> (*)();
+  explicit ConvolutionSource(List list);
+};
+
+/// Prints a Markdown table: for every convolution from the sources whose text has `text` in it, and each
+/// direction, the time of our own kernel, of cuDNN's, and the time that no kernel can be below.
+/// Throws kg::Error unless device() is CUDA and cuDNN can be loaded.
+void compare_convolutions(const std::string& text);
+
+}  // namespace bench

@@ -1,0 +1,39 @@
+#include "kernels/avg_pool2d.h"
+
+#include "kernels/cudnn/pool2d.h"
+
+/// Average pooling by cudnnPoolingForward and cudnnPoolingBackward.
+namespace kg::kernels::cudnn {
+
+namespace {
+
+template <class T>
+Pooling pooling_of(const Pool2dProblem& p, bool count_include_pad) {
+  return {"avg_pool2d", p,
+          count_include_pad ? CUDNN_POOLING_AVERAGE_COUNT_INCLUDE_PADDING
+                            : CUDNN_POOLING_AVERAGE_COUNT_EXCLUDE_PADDING,
+          data_type<T>};
+}
+
+template <class T>
+void forward(const Pool2dProblem& p, bool count_include_pad, const T* input, T* output, Stream stream) {
+  pooling_of<T>(p, count_include_pad).forward(input, output, stream);
+}
+
+template <class T>
+void backward(const Pool2dProblem& p, bool count_include_pad, const T* grad_output, T* grad_input,
+              Stream stream) {
+  pooling_of<T>(p, count_include_pad).backward_of_average(grad_output, grad_input, stream);
+}
+
+}  // namespace
+
+template <class T>
+const AvgPool2dKernels<T>& avg_pool2d() {
+  static constexpr AvgPool2dKernels<T> kernels{forward<T>, backward<T>};
+  return kernels;
+}
+template const AvgPool2dKernels<float>& avg_pool2d();
+template const AvgPool2dKernels<double>& avg_pool2d();
+
+}  // namespace kg::kernels::cudnn

@@ -1,0 +1,40 @@
+#include "kernels/max_pool2d.h"
+
+#include "kernels/cudnn/pool2d.h"
+
+/// Max pooling by cudnnPoolingForward and cudnnPoolingBackward. Backward finds the winners again by comparing
+/// input and output; which of equal values it takes is cuDNN's choice.
+namespace kg::kernels::cudnn {
+
+namespace {
+
+template <class T>
+Pooling pooling_of(const Pool2dProblem& p) {
+  // Backward in CUDNN_POOLING_MAX adds up overlapping windows in any order.
+  return {"max_pool2d", p, options().deterministic ? CUDNN_POOLING_MAX_DETERMINISTIC : CUDNN_POOLING_MAX,
+          data_type<T>};
+}
+
+template <class T>
+void forward(const Pool2dProblem& p, const T* input, T* output, std::int32_t*, Stream stream) {
+  pooling_of<T>(p).forward(input, output, stream);
+}
+
+template <class T>
+void backward(const Pool2dProblem& p, const T* input, const T* output, const T* grad_output,
+              const std::int32_t*, T* grad_input, Stream stream) {
+  pooling_of<T>(p).backward(input, output, grad_output, grad_input, stream);
+}
+
+}  // namespace
+
+template <class T>
+const MaxPool2dKernels<T>& max_pool2d() {
+  static constexpr MaxPool2dKernels<T> kernels{
+      .forward = forward<T>, .backward = backward<T>, .uses_argmax = false};
+  return kernels;
+}
+template const MaxPool2dKernels<float>& max_pool2d();
+template const MaxPool2dKernels<double>& max_pool2d();
+
+}  // namespace kg::kernels::cudnn

@@ -1,0 +1,267 @@
+#include "backend/choice.h"
+
+#include <cmath>
+#include <cstdlib>
+
+#include "support.h"
+
+namespace kg {
+
+namespace {
+
+using namespace testing;
+using backend::make;
+using backend::Operation;
+using backend::Way;
+
+/// Policies for a test, and what is said meanwhile; afterwards all is as at the program's start.
+class Policies {
+ public:
+  explicit Policies(std::string_view text) {
+    set_notice_handler([this](const std::string& message) { notices.push_back(message); });
+    set_kernel_policy(text);
+  }
+  ~Policies() {
+    set_cudnn_options({});
+    set_kernel_policy(KernelPolicy::native);
+    set_notice_handler({});
+  }
+
+  std::vector<std::string> notices;
+};
+
+Way does(std::vector<std::string>& log, const std::string& name) {
+  return {[&log, name] { log.push_back(name); }, [&log, name] { log.push_back(name + " rehearsed"); }};
+}
+
+Way cannot(const std::string& why) {
+  const auto refuse = [why] { throw kernels::Unsupported(why); };
+  return {refuse, refuse};
+}
+
+backend::Call call(const std::string& problem) {
+  return {Operation::conv2d, "forward", DType::float32, problem};
+}
+
+const BackendChoice* find_choice(const std::vector<BackendChoice>& choices, const std::string& operation) {
+  const auto found = std::ranges::find(choices, operation, &BackendChoice::operation);
+  return found == choices.end() ? nullptr : &*found;
+}
+
+/// Small enough for many repetitions.
+Run small_convolution(std::int64_t images = 2) {
+  const Tensor input = random({images, 3, 7, 5}, DType::float32, 1, Device::cuda());
+  const Tensor weight = random({4, 3, 3, 3}, DType::float32, 2, Device::cuda());
+  return run([](const std::vector<Tensor>& t) { return conv2d(t[0], t[1], {.padding = 1}); },
+             requiring({input, weight}));
+}
+
+}  // namespace
+
+TEST_CASE("A policy is set for all operations, for some, or for one", "[backend]") {
+  CHECK(kernel_policy("conv2d") == KernelPolicy::native);
+  const Policies policies("fastest");
+  for (const std::string_view operation : operations_with_a_choice())
+    CHECK(kernel_policy(operation) == KernelPolicy::fastest);
+  set_kernel_policy("conv2d=native,linear=native");
+  CHECK(kernel_policy("conv2d") == KernelPolicy::native);
+  CHECK(kernel_policy("linear") == KernelPolicy::native);
+  CHECK(kernel_policy("batch_norm") == KernelPolicy::fastest);
+  set_kernel_policy("linear", KernelPolicy::fastest);
+  CHECK(kernel_policy("linear") == KernelPolicy::fastest);
+  set_kernel_policy(KernelPolicy::native);
+  CHECK(kernel_policy("batch_norm") == KernelPolicy::native);
+}
+
+TEST_CASE("A policy that there is not is refused and changes nothing", "[backend][errors]") {
+  const Policies policies("fastest");
+  check_error([] { set_kernel_policy("quickest"); }, {"\"quickest\"", "native, cudnn, fastest"});
+  check_error([] { set_kernel_policy(""); }, {"\"\"", "native, cudnn, fastest"});
+  check_error([] { set_kernel_policy("conv=native"); }, {"operation", "\"conv\"", "conv2d", "max_pool2d"});
+  check_error([] { set_kernel_policy("conv2d=native,linear"); }, {"policy", "\"\""});
+  check_error([] { set_kernel_policy("conv2d=native,linear=1"); }, {"policy", "\"1\""});
+  check_error([] { kernel_policy("relu"); }, {"operation", "\"relu\""});
+  CHECK(kernel_policy("conv2d") == KernelPolicy::fastest);
+}
+
+TEST_CASE("cudnn is refused where it cannot be loaded", "[backend][errors]") {
+  if (cudnn_is_available()) {
+    CHECK(cudnn_unavailable_reason() == "");
+    CHECK(cudnn_version().find("cuDNN 9.") == 0);
+    return;
+  }
+  check_error([] { set_kernel_policy("cudnn"); }, {"cudnn", cudnn_unavailable_reason().c_str()});
+  check_error([] { set_kernel_policy("conv2d=cudnn"); }, {"cudnn", cudnn_unavailable_reason().c_str()});
+  check_error([] { cudnn_version(); }, {cudnn_unavailable_reason().c_str()});
+}
+
+TEST_CASE("A call that the policy's implementation does not take goes to the other, and says so once",
+          "[backend]") {
+  Policies policies("native");
+  std::vector<std::string> log;
+  for (int i = 0; i < 2; ++i)
+    CHECK(make(call("5x5"), cannot("too large"), does(log, "cudnn")) == Backend::cudnn);
+  CHECK(log == std::vector<std::string>{"cudnn", "cudnn"});
+  REQUIRE(policies.notices.size() == 1);
+  CHECK(policies.notices[0] == "conv2d forward of 5x5 (float32): cudnn runs: too large");
+  REQUIRE(backend_choices().size() == 1);
+  CHECK(backend_choices()[0].backend == Backend::cudnn);
+  CHECK(backend_choices()[0].reason == "too large");
+
+  // Nobody can: the error says why the second could not.
+  check_error([&] { make(call("6x6"), cannot("too large"), cannot("not loaded")); }, {"not loaded"});
+  CHECK(backend_choices().size() == 1);
+}
+
+TEST_CASE("Another problem, dtype or function is another choice", "[backend]") {
+  const Policies policies("native");
+  std::vector<std::string> log;
+  const auto run = [&](backend::Call call) { make(call, does(log, "native"), does(log, "cudnn")); };
+  run(call("5x5"));
+  run(call("6x6"));
+  run({Operation::conv2d, "forward", DType::float64, "5x5"});
+  run({Operation::conv2d, "backward_input", DType::float32, "5x5"});
+  run({Operation::linear, "forward", DType::float32, "5x5"});
+  run(call("5x5"));
+  CHECK(backend_choices().size() == 5);
+  CHECK(backend_choices()[4].operation == "linear forward");
+  set_kernel_policy("linear", KernelPolicy::native);
+  CHECK(backend_choices().empty());
+}
+
+TEST_CASE("Our own kernels leave no trace as long as nothing else is asked for", "[backend]") {
+  if (!cuda_is_available()) return;
+  small_convolution();
+  CHECK(backend_choices().empty());
+}
+
+TEST_CASE("Policy cudnn runs cuDNN", "[backend]") {
+  if (!cuda_is_available() || !cudnn_is_available()) return;
+  const Run native = small_convolution();
+  const Policies policies("cudnn");
+  const Run cudnn = small_convolution();
+  CHECK(difference(cudnn.output, native.output, 1e-5) == "");
+  CHECK(difference(cudnn.gradients[1], native.gradients[1], 1e-5) == "");
+  const std::vector<BackendChoice> choices = backend_choices();
+  CHECK(choices.size() == 3);
+  for (const char* operation : {"conv2d forward", "conv2d backward_input", "conv2d backward_weight"}) {
+    const BackendChoice* const choice = find_choice(choices, operation);
+    INFO(operation);
+    REQUIRE(choice);
+    CHECK(choice->backend == Backend::cudnn);
+    CHECK(choice->problem == "2x3x7x5, weight 4x3x3x3 padding 1x1");
+    CHECK(choice->reason == "asked for");
+    CHECK(choice->cudnn_microseconds == 0);
+  }
+  small_convolution();
+  CHECK(backend_choices().size() == 3);
+  CHECK(policies.notices.empty());
+  set_cudnn_options({.allow_tf32 = true});
+  CHECK(cudnn_options().allow_tf32);
+  CHECK(backend_choices().empty());
+}
+
+TEST_CASE("What cuDNN does not take runs native, with its result", "[backend]") {
+  if (!cuda_is_available() || !cudnn_is_available()) return;
+  const Policies policies("cudnn");
+  CHECK(small_convolution(0).output.shape() == Shape{0, 4, 7, 5});
+  CHECK(small_convolution(0).gradients[1].to_vector<float>() == std::vector<float>(108, 0));
+  CHECK(policies.notices.size() == 3);
+  for (const BackendChoice& choice : backend_choices()) CHECK(choice.backend == Backend::native);
+}
+
+TEST_CASE("Policy fastest times both, remembers, and gives the result of one of them", "[backend]") {
+  if (!cuda_is_available() || !cudnn_is_available()) return;
+  const Run native = small_convolution();
+  const Policies policies("conv2d=fastest");
+  const Run fastest = small_convolution();
+  CHECK(difference(fastest.output, native.output, 1e-5) == "");
+  CHECK(difference(fastest.gradients[0], native.gradients[0], 1e-5) == "");
+  const std::vector<BackendChoice> choices = backend_choices();
+  REQUIRE(choices.size() == 3);
+  for (const BackendChoice& choice : choices) {
+    INFO(choice.operation);
+    CHECK(choice.native_microseconds > 0);
+    CHECK(choice.cudnn_microseconds > 0);
+    CHECK((choice.backend == Backend::cudnn) == (choice.cudnn_microseconds < choice.native_microseconds));
+    CHECK(choice.reason == "faster");
+  }
+  small_convolution();
+  CHECK(backend_choices()[0].native_microseconds == choices[0].native_microseconds);
+  const std::string table = backend_choices_table();
+  CHECK(table.find("conv2d backward_weight") != table.npos);
+  CHECK(std::ranges::count(table, '\n') == 4);
+}
+
+TEST_CASE("Timing batch_norm moves the running statistics once", "[backend]") {
+  if (!cuda_is_available() || !cudnn_is_available()) return;
+  // running_mean, running_var, num_batches_tracked
+  const auto statistics_after_a_step = [] {
+    nn::BatchNorm2d layer(3);
+    layer.to(Device::cuda());
+    layer(random({4, 3, 5, 5}, DType::float32, 1, Device::cuda()));
+    std::vector<Tensor> statistics;
+    for (const nn::NamedTensor& tensor : layer.state_dict())
+      if (!tensor.tensor.requires_grad()) statistics.push_back(tensor.tensor);
+    return statistics;
+  };
+  const std::vector<Tensor> native = statistics_after_a_step();
+  const Policies policies("fastest");
+  const std::vector<Tensor> fastest = statistics_after_a_step();
+  REQUIRE(native.size() == 3);
+  for (std::size_t i = 0; i < 3; ++i) CHECK(difference(fastest.at(i), native[i], 1e-5) == "");
+}
+
+TEST_CASE("max_pool2d goes forward and back by the same implementation", "[backend]") {
+  if (!cuda_is_available() || !cudnn_is_available()) return;
+  const auto pool = [] {
+    return run([](const std::vector<Tensor>& t) { return max_pool2d(t[0], 3, {.stride = 2, .padding = 1}); },
+               requiring({distinct({2, 3, 7, 6}, DType::float32, 1, Device::cuda())}));
+  };
+  const Run native = pool();
+  for (const char* policy : {"cudnn", "fastest"}) {
+    INFO(policy);
+    const Policies policies(policy);
+    const Run other = pool();
+    CHECK(same_bits(other.output, native.output));
+    CHECK(difference(other.gradients[0], native.gradients[0], 1e-6) == "");
+    REQUIRE(backend_choices().size() == 1);
+    CHECK(backend_choices()[0].operation == "max_pool2d forward and backward");
+  }
+}
+
+TEST_CASE("Nothing is timed while work is being recorded", "[backend]") {
+  if (!cuda_is_available() || !cudnn_is_available()) return;
+  const Policies policies("fastest");
+  const Tensor input = random({2, 3, 7, 5}, DType::float32, 1, Device::cuda());
+  const Tensor weight = random({4, 3, 3, 3}, DType::float32, 2, Device::cuda());
+  const auto work = [&] { conv2d(input, weight, {.padding = 1}); };
+  Graph(work).replay();
+  REQUIRE(policies.notices.size() == 1);
+  CHECK(policies.notices[0].find("conv2d forward of 2x3x7x5") == 0);
+  CHECK(policies.notices[0].find("native runs") != std::string::npos);
+  CHECK(backend_choices().empty());
+  work();
+  CHECK(backend_choices().size() == 1);
+  Graph(work).replay();
+  CHECK(policies.notices.size() == 1);
+}
+
+// Run by itself, with the variable set.
+TEST_CASE("The environment sets policies, and code has the last word", "[.environment]") {
+  REQUIRE(std::string(std::getenv("KERNELGRAD_KERNELS")) == "conv2d=fastest,max_pool2d=fastest");
+  CHECK(kernel_policy("conv2d") == KernelPolicy::fastest);
+  CHECK(kernel_policy("max_pool2d") == KernelPolicy::fastest);
+  CHECK(kernel_policy("linear") == KernelPolicy::native);
+  set_kernel_policy("conv2d=native");
+  CHECK(kernel_policy("conv2d") == KernelPolicy::native);
+  CHECK(kernel_policy("max_pool2d") == KernelPolicy::fastest);
+}
+
+// Likewise.
+TEST_CASE("A variable with no policy in it is an error that names it", "[.bad_environment]") {
+  for (int i = 0; i < 2; ++i)
+    check_error([] { kernel_policy("conv2d"); }, {"KERNELGRAD_KERNELS=conv2d=best", "\"best\"", "fastest"});
+}
+
+}  // namespace kg

@@ -1,0 +1,18 @@
+// The program around the tests of the installed libraries, real ones: exit status 77, which ctest takes for
+// "skipped", where they are not installed.
+#define CATCH_CONFIG_RUNNER
+#include <cstdio>
+#include <string>
+
+#include "catch.h"
+#include "kernels/cudnn.h"
+
+int main(int count, char** arguments) {
+  // "[unavailable]" asks for what is said where they cannot be loaded.
+  const bool expected = count < 2 || std::string(arguments[1]) != "[unavailable]";
+  if (expected && !kg::kernels::cudnn::is_available()) {
+    std::printf("skipped, nothing was tested: %s\n", kg::kernels::cudnn::unavailable_reason().c_str());
+    return 77;
+  }
+  return Catch::Session().run(count, arguments);
+}
