@@ -36,8 +36,8 @@ class Training {
     sgd_.emplace(network_.parameters(), recipe().sgd);
     const mnist::LoaderOptions options{
         .batch_size = batch_size, .seed = 1, .shuffle = true, .augmentation = recipe().augmentation()};
-    steps_ = bench::device().is_cuda() ? mnist::steps_on_cuda(network_, *sgd_, split_, options, graph)
-                                       : mnist::steps_on_cpu(network_, *sgd_, split_, options);
+    steps_ = bench::device().is_cuda() ? mnist::steps_on_cuda({network_, *sgd_}, split_, options, graph)
+                                       : mnist::steps_on_cpu({network_, *sgd_}, split_, options);
   }
 
   void step() {

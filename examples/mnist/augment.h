@@ -2,54 +2,15 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <variant>
 #include <vector>
 
+#include "image.h"
 #include "kernelgrad/random.h"
-#include "pixel_op.h"
 
 namespace mnist {
-
-/// A grey 8-bit image, row by row. Reassigning it to another size keeps its memory, so that a pair of them
-/// per thread serves any number of samples.
-struct Image {
-  int height = 0;
-  int width = 0;
-  std::vector<std::uint8_t> pixels;
-
-  /// Makes the image height x width; its pixels are unspecified afterwards.
-  void resize(int new_height, int new_width);
-  /// Makes the image a copy of `source`, which has height x width pixels.
-  void assign(std::span<const std::uint8_t> source, int new_height, int new_width);
-};
-
-/// Where one affine warp moves an image, with torchvision's meaning: shear, scale and turn it about its
-/// centre, then shift it.
-struct AffineParameters {
-  double angle = 0;    ///< degrees, clockwise
-  int dx = 0;          ///< pixels to the right
-  int dy = 0;          ///< pixels down
-  double scale = 1;    ///< larger than 1 enlarges
-  double shear_x = 0;  ///< degrees
-  double shear_y = 0;  ///< degrees
-};
-
-/// Warps `in` [height, width] into `out` [height, width], two different buffers. Each output pixel is the
-/// input pixel that its centre comes from (no interpolation), `fill` where it comes from outside.
-///
-/// Equal, pixel for pixel, to torchvision.transforms.functional.affine on an 8-bit PIL image, whose 16.16
-/// fixed-point coordinates it shares. Throws kg::Error unless scale is positive.
-void warp_affine(const std::uint8_t* in, std::uint8_t* out, int height, int width,
-                 const AffineParameters& parameters, std::uint8_t fill);
-
-/// Multiplies every pixel by `factor`, truncating and clipping as PIL's ImageEnhance.Brightness does. In
-/// place.
-void adjust_brightness(std::span<std::uint8_t> pixels, double factor);
-
-/// Moves every pixel's distance from the rounded mean grey by `factor`, truncating and clipping as PIL's
-/// ImageEnhance.Contrast does. In place.
-void adjust_contrast(std::span<std::uint8_t> pixels, double factor);
 
 /// An interval to draw from uniformly.
 struct Range {
@@ -76,10 +37,41 @@ struct RandomAffine {
   /// Angle, scale and shears uniform in their ranges; dx = round(U(-w, w)) with w = translate[0] * width, dy
   /// likewise with the height. Makes six draws, whatever the ranges.
   AffineParameters sample(int height, int width, kg::RandomStream& random) const;
+};
 
-  static constexpr int op_count = 1;
-  /// Draws for an image of that size, and writes down what is to be done: op_count operations.
-  void plan(int height, int width, kg::RandomStream& random, PixelOp* ops) const;
+/// torchvision.transforms.RandomRotation with nearest-neighbour sampling about the image centre. Before
+/// normalisation it is PIL's; after it (AugmentationOptions), the one of float tensors, which
+/// rounds differently.
+struct RandomRotation {
+  AngleRange degrees = 0;  ///< counter-clockwise
+  std::uint8_t fill = 0;   ///< a grey level; after normalisation, a normalised value
+
+  /// An angle uniform in `degrees`.
+  double sample(kg::RandomStream& random) const;
+};
+
+/// torchvision.transforms.RandomResizedCrop: a rectangle of random area and shape, brought to one size by
+/// resized_crop().
+struct RandomResizedCrop {
+  ImageSize size;
+  Range scale = {0.08, 1};         ///< area of the rectangle, as a fraction of the image's
+  Range ratio = {3. / 4, 4. / 3};  ///< width / height of the rectangle
+
+  /// Area uniform and logarithm of the ratio uniform in their ranges, edges rounded, corner uniform among
+  /// those that keep the rectangle in the image. Where ten tries give none that fits, the largest rectangle
+  /// in the middle whose ratio is in range.
+  Region sample(int height, int width, kg::RandomStream& random) const;
+};
+
+/// torchvision.transforms.Resize((height, width)), bilinear, on an 8-bit PIL image: resized_crop() of the
+/// whole.
+struct Resize {
+  ImageSize size;
+};
+
+/// torchvision.transforms.CenterCrop: center_crop().
+struct CenterCrop {
+  ImageSize size;
 };
 
 enum class JitterOp : std::uint8_t { brightness, contrast, saturation, hue };
@@ -102,17 +94,27 @@ struct ColorJitter {
 
   /// A random permutation of the four operations, and the factors of those that change a grey image.
   JitterParameters sample(kg::RandomStream& random) const;
-
-  static constexpr int op_count = 2;
-  /// As RandomAffine::plan.
-  void plan(int height, int width, kg::RandomStream& random, PixelOp* ops) const;
 };
 
 /// Does what `parameters` say, in place.
 void jitter(std::span<std::uint8_t> pixels, const JitterParameters& parameters);
 
-/// One step of an augmentation. A new kind has the same `plan` and a check of its arguments in augment.cpp.
-using Transform = std::variant<RandomAffine, ColorJitter>;
+struct RandomApply;
+
+/// One step of an augmentation. What a new kind needs is listed in augment.cpp.
+using Transform = std::variant<RandomAffine, RandomRotation, RandomResizedCrop, Resize, CenterCrop,
+                               ColorJitter, RandomApply>;
+
+/// torchvision.transforms.RandomApply: all of the transforms with probability p, none of them otherwise.
+struct RandomApply {
+  double p = 0.5;
+  std::vector<Transform> transforms = {};
+};
+
+/// What happens to an image once it has been normalised.
+struct AugmentationOptions {
+  std::optional<RandomRotation> after_normalize;
+};
 
 /// Random transforms, applied one after another, as torchvision.transforms.Compose does:
 ///
@@ -122,37 +124,42 @@ using Transform = std::variant<RandomAffine, ColorJitter>;
 ///     kg::RandomStream random(seed, kg::RandomPurpose::augmentation, epoch, index);
 ///     augmentation.apply(image, scratch, random);
 ///
-/// With the stream addressed like this, an image's pixels depend on (seed, epoch, index) alone.
+/// With the stream addressed like this, an image's pixels depend on (seed, epoch, index) alone. One that
+/// turns the normalised image, as a source that has its RandomRotation behind ToTensor and Normalize:
+///
+///     const Augmentation augmentation({RandomApply{.p = 0.1, .transforms = {CenterCrop{.size = 24}}},
+///                                      Resize{.size = 28}},
+///                                     {.after_normalize = RandomRotation{.degrees = 5}});
 class Augmentation {
  public:
   /// Throws kg::Error for arguments outside torchvision's bounds.
-  explicit Augmentation(std::vector<Transform> transforms = {});
+  explicit Augmentation(std::vector<Transform> transforms = {}, AugmentationOptions options = {});
 
-  /// Transforms `image`, with `scratch` as working space; allocates nothing once both have seen the largest
-  /// image. Safe to call from several threads, each with its own arguments.
+  /// What comes of images of that size. Throws kg::Error if it is chance that decides.
+  ImageSize output_size(const ImageSize& input) const;
+  /// What images of that size take on their way.
+  Workspace workspace(const ImageSize& input) const;
+
+  /// Transforms `image`, with `scratch` as working space, up to where it would be normalised. Allocates
+  /// nothing once both have seen the largest image. Safe to call from several threads, each with its own
+  /// arguments.
   void apply(Image& image, Image& scratch, kg::RandomStream& random) const;
+  /// The same, then normalises, does what comes after that, and writes the image's values to `out`.
+  void apply(Image& image, Image& scratch, kg::RandomStream& random, const Normalize& normalize,
+             float* out) const;
 
   /// How many operations the transforms come to for one image.
-  int op_count() const;
+  int op_count() const { return op_count_; }
   /// Draws as apply() does for an image of that size, and writes down the operations, op_count() of them, in
   /// their order.
-  void plan(int height, int width, kg::RandomStream& random, PixelOp* ops) const;
+  void plan(const ImageSize& input, kg::RandomStream& random, PixelOp* ops) const;
 
  private:
+  std::span<const PixelOp> plan_and_apply(Image& image, Image& scratch, kg::RandomStream& random) const;
+
   std::vector<Transform> transforms_;
-};
-
-/// torchvision's ToTensor and Normalize in one: (pixel / 255 - mean) / std in float32, with the same bits.
-class Normalize {
- public:
-  Normalize(float mean, float std);
-
-  /// Normalises `pixels` into as many floats at `out`.
-  void operator()(std::span<const std::uint8_t> pixels, float* out) const;
-
- private:
-  float mean_;
-  float std_;
+  AugmentationOptions options_;
+  int op_count_;
 };
 
 }  // namespace mnist

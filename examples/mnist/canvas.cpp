@@ -52,12 +52,18 @@ void Canvas::fill(const Rectangle& area, Color color) {
 void Canvas::line(std::span<const Point> points, const LineStyle& style) {
   static constexpr std::array<double, 2> dashes = {5, 4};
   cairo_t* cr = context_.get();
+  cairo_save(cr);
+  if (style.clip) {
+    cairo_rectangle(cr, style.clip->x, style.clip->y, style.clip->width, style.clip->height);
+    cairo_clip(cr);
+  }
   set_color(style.color);
   cairo_set_line_width(cr, style.width);
   cairo_set_line_join(cr, CAIRO_LINE_JOIN_ROUND);
   cairo_set_dash(cr, dashes.data(), style.dashed ? 2 : 0, 0);
   for (const Point& point : points) cairo_line_to(cr, point.x, point.y);
   cairo_stroke(cr);
+  cairo_restore(cr);
 }
 
 void Canvas::line(Point from, Point to, const LineStyle& style) { line(std::array{from, to}, style); }

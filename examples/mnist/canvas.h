@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -30,6 +31,7 @@ struct Rectangle {
   double right() const { return x + width; }
   double bottom() const { return y + height; }
   Point center() const { return {x + width / 2, y + height / 2}; }
+  bool contains(Point p) const { return p.x >= x && p.x <= right() && p.y >= y && p.y <= bottom(); }
 };
 
 constexpr Color kInk{0.13, 0.13, 0.15};
@@ -50,6 +52,7 @@ struct LineStyle {
   Color color = kInk;
   double width = 1;
   bool dashed = false;
+  std::optional<Rectangle> clip = {};  ///< what lies outside is not drawn
 };
 
 /// A white picture to draw on with anti-aliased lines and text, saved as a PNG. Lengths are in points; the

@@ -99,10 +99,34 @@ const std::array<std::string_view, 10>& class_names(DatasetName name) {
   return name == DatasetName::fashion_mnist ? clothes : digits;
 }
 
+const std::array<std::string_view, 10>& torchvision_names(DatasetName name) {
+  static constexpr std::array<std::string_view, 10> digits = {"0 - zero",  "1 - one",  "2 - two", "3 - three",
+                                                              "4 - four",  "5 - five", "6 - six", "7 - seven",
+                                                              "8 - eight", "9 - nine"};
+  return name == DatasetName::fashion_mnist ? class_names(name) : digits;
+}
+
 Dataset load_dataset(const std::filesystem::path& directory) {
   check_complete(directory);
   return {.train = load_split(directory, train_images, train_labels),
           .test = load_split(directory, test_images, test_labels)};
+}
+
+Dataset with_validation(Dataset data, int images) {
+  Split& train = data.train;
+  if (images < 1 || images >= train.count)
+    throw kg::Error(fmt::format("validation: {} images given, expected 1 to {}", images, train.count - 1));
+  const int kept = train.count - images;
+  const auto first_image = static_cast<std::ptrdiff_t>(train.image(kept).data() - train.images.data());
+  data.test = {.images = {train.images.begin() + first_image, train.images.end()},
+               .labels = {train.labels.begin() + kept, train.labels.end()},
+               .count = images,
+               .height = train.height,
+               .width = train.width};
+  train.images.resize(static_cast<std::size_t>(first_image));
+  train.labels.resize(static_cast<std::size_t>(kept));
+  train.count = kept;
+  return data;
 }
 
 }  // namespace mnist

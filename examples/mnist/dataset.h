@@ -15,6 +15,9 @@ enum class DatasetName { mnist, fashion_mnist };
 /// What labels 0 to 9 stand for: "0" to "9", or "T-shirt/top" to "Ankle boot".
 const std::array<std::string_view, 10>& class_names(DatasetName name);
 
+/// What torchvision calls them in its lists of classes: "0 - zero" to "9 - nine", or as class_names().
+const std::array<std::string_view, 10>& torchvision_names(DatasetName name);
+
 /// Grey images with their labels.
 struct Split {
   std::vector<std::uint8_t> images;  ///< [count, height, width], 0 is background
@@ -42,5 +45,9 @@ struct Dataset {
 /// Throws kg::Error when a file is missing (the message lists all that are), when read_idx() refuses one, or
 /// when they do not hold 28x28 images with one label in 0..9 each.
 Dataset load_dataset(const std::filesystem::path& directory);
+
+/// The data with the last `images` training images in place of the test images: to choose a recipe by what it
+/// has not been trained on, and leave the test images alone. Throws kg::Error unless both have an image.
+Dataset with_validation(Dataset data, int images);
 
 }  // namespace mnist

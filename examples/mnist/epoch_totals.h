@@ -13,4 +13,12 @@ struct EpochTotals {
   double diverged_loss = 0;          ///< that loss
 };
 
+/// What training with one batch measured. A plain value, as EpochTotals is.
+struct BatchTotals {
+  double loss = 0;  ///< mean per image
+  std::int64_t correct = 0, images = 0;
+
+  friend bool operator==(const BatchTotals&, const BatchTotals&) = default;
+};
+
 }  // namespace mnist

@@ -12,7 +12,10 @@
 namespace mnist {
 
 Loader::Loader(const Split& split, LoaderOptions options)
-    : split_(split), options_(std::move(options)), order_(static_cast<std::size_t>(split.count)) {
+    : split_(split),
+      options_(std::move(options)),
+      image_size_(options_.augmentation.output_size({split.height, split.width})),
+      order_(static_cast<std::size_t>(split.count)) {
   if (options_.batch_size < 1)
     throw kg::Error("batch size " + std::to_string(options_.batch_size) + ", expected at least 1");
   std::iota(order_.begin(), order_.end(), 0);
@@ -41,8 +44,8 @@ kg::RandomStream Loader::random(int image) const {
 Batch Loader::batch(int index) const {
   static const Normalize normalize(pixel_mean, pixel_std);
   const int first = index * options_.batch_size, count = size_of(index);
-  const std::int64_t pixels = std::int64_t{split_.height} * split_.width;
-  Batch batch{.images = kg::Tensor::empty({count, 1, split_.height, split_.width}),
+  const std::int64_t pixels = std::int64_t{image_size_.height} * image_size_.width;
+  Batch batch{.images = kg::Tensor::empty({count, 1, image_size_.height, image_size_.width}),
               .labels = kg::Tensor::empty({count}, {.dtype = kg::DType::int64})};
   float* images = batch.images.data<float>();
   std::int64_t* labels = batch.labels.data<std::int64_t>();
@@ -51,8 +54,7 @@ Batch Loader::batch(int index) const {
     const int sample = order_[static_cast<std::size_t>(first) + static_cast<std::size_t>(i)];
     kg::RandomStream draws = random(sample);
     image.assign(split_.image(sample), split_.height, split_.width);
-    options_.augmentation.apply(image, scratch, draws);
-    normalize(image.pixels, images + i * pixels);
+    options_.augmentation.apply(image, scratch, draws, normalize, images + i * pixels);
     labels[i] = split_.labels[static_cast<std::size_t>(sample)];
   });
   return batch;

@@ -11,7 +11,7 @@ namespace mnist {
 
 /// Images ready for a network, with their labels.
 struct Batch {
-  kg::Tensor images;  ///< float32 [n, 1, height, width], normalised
+  kg::Tensor images;  ///< float32 [n, 1, height, width], normalised; the size is the augmentation's
   kg::Tensor labels;  ///< int64 [n]
 };
 
@@ -27,7 +27,7 @@ struct LoaderOptions {
 /// number of threads.
 class Loader {
  public:
-  /// `split` must outlive the loader.
+  /// `split` must outlive the loader. Throws kg::Error if the augmentation leaves the images' size to chance.
   Loader(const Split& split, LoaderOptions options);
 
   /// Draws the order of an epoch, counted from 1.
@@ -38,6 +38,8 @@ class Loader {
   /// How many images it has.
   int size_of(int index) const;
 
+  /// Height and width of the batches' images.
+  const ImageSize& image_size() const { return image_size_; }
   /// The image at each place of the epoch.
   const std::vector<int>& order() const { return order_; }
   /// What the augmentation of an image draws from.
@@ -46,6 +48,7 @@ class Loader {
  private:
   const Split& split_;
   LoaderOptions options_;
+  ImageSize image_size_;
   int epoch_ = 0;
   std::vector<int> order_;
 };

@@ -1,15 +1,20 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
+#include <optional>
 
 #include "kernelgrad/kernelgrad.h"
 #include "png.h"
 #include "progress.h"
+#include "receptive_field.h"
+#include "report.h"
 #include "summary.h"
+#include "sweep.h"
 #include "trainer.h"
 
 namespace {
@@ -25,7 +30,7 @@ void request_stop(int signal) {
 struct Arguments {
   std::string model = "s7_final", device = "auto", dataset = "mnist";
   std::string data, out;
-  std::optional<int> epochs, batch_size, threads;
+  std::optional<int> epochs, batch_size, threads, validation;
   std::optional<double> learning_rate;
   std::uint64_t seed = 1;
   bool quiet = false, no_graph = false;
@@ -33,6 +38,9 @@ struct Arguments {
   bool allow_tf32 = false, nondeterministic = false;
   std::string checkpoint;
   std::vector<std::string> files;
+  std::vector<std::string> ids;
+  std::string seeds = "1-3";
+  int jobs = 1;
 };
 
 mnist::DatasetName dataset_name(const Arguments& arguments) {
@@ -69,8 +77,12 @@ void choose_kernels(const Arguments& arguments, kg::Device device) {
   kg::set_cudnn_options(options);
 }
 
-/// Takes the device and says which and why.
-kg::Device choose_device(const Arguments& arguments) {
+struct ChosenDevice {
+  kg::Device device;
+  std::string line;  ///< says which and why
+};
+
+ChosenDevice choose_device(const Arguments& arguments) {
   if (arguments.threads) kg::set_num_threads(*arguments.threads);
   const kg::Device device = kg::Device::parse(arguments.device);
   choose_kernels(arguments, device);
@@ -79,20 +91,24 @@ kg::Device choose_device(const Arguments& arguments) {
     more = " (" + kg::cuda_device_name() + ")";
   else if (arguments.device == "auto")
     more = " (auto: " + kg::cuda_unavailable_reason() + ")";
-  fmt::print("device: {}{}, {} CPU thread{}\n", device.name(), more, kg::num_threads(),
-             kg::num_threads() == 1 ? "" : "s");
-  return device;
+  return {device, fmt::format("device: {}{}, {} CPU thread{}\n", device.name(), more, kg::num_threads(),
+                              kg::num_threads() == 1 ? "" : "s")};
 }
 
 int run_train(const Arguments& arguments) {
   const mnist::Recipe& recipe = mnist::find_recipe(arguments.model);
-  const mnist::Dataset data = load_data(arguments);
-  const kg::Device device = choose_device(arguments);
+  mnist::Dataset data = load_data(arguments);
+  if (arguments.validation) data = mnist::with_validation(std::move(data), *arguments.validation);
+  const auto [device, device_line] = choose_device(arguments);
   const std::filesystem::path out =
       arguments.out.empty() ? fmt::format("runs/{}-seed{}", recipe.id, arguments.seed) : arguments.out;
-  fmt::print("model: {}, {} parameters; {} training images, {} test images; results in {}\n\n", recipe.id,
-             mnist::with_thousands(recipe.network().parameter_count()),
-             mnist::with_thousands(data.train.count), mnist::with_thousands(data.test.count), out.string());
+  const std::string heading =
+      device_line +
+      fmt::format("model: {}, {} parameters; {} training images, {} {} images; results in {}\n\n", recipe.id,
+                  mnist::with_thousands(recipe.network().parameter_count()),
+                  mnist::with_thousands(data.train.count), mnist::with_thousands(data.test.count),
+                  arguments.validation ? "validation" : "test", out.string());
+  fmt::print("{}", heading);
   std::fflush(stdout);
   std::signal(SIGINT, request_stop);
   std::signal(SIGTERM, request_stop);
@@ -104,6 +120,7 @@ int run_train(const Arguments& arguments) {
                                                   .device = device,
                                                   .dataset = dataset_name(arguments),
                                                   .out = out,
+                                                  .heading = heading,
                                                   .quiet = arguments.quiet,
                                                   .graph = !arguments.no_graph},
                                                  stop);
@@ -115,6 +132,52 @@ int run_train(const Arguments& arguments) {
   fmt::print("{}\n", result.verdict.line);
   if (!kg::backend_choices().empty()) fmt::print("\nkernels:\n{}", kg::backend_choices_table());
   return 0;
+}
+
+/// What the policy of the kernels is set from: the option, else the environment.
+std::string kernels_of(const Arguments& arguments) {
+  if (!arguments.kernels.empty()) return arguments.kernels;
+  const char* from_environment = std::getenv("KERNELGRAD_KERNELS");
+  return from_environment ? from_environment : "";
+}
+
+/// What every run of a sweep is given, but for its model, seed and folder.
+mnist::SweepOptions sweep_options(const Arguments& arguments, kg::Device device) {
+  mnist::SweepOptions options{.ids = arguments.ids,
+                              .seeds = mnist::parse_seeds(arguments.seeds),
+                              .epochs = arguments.epochs,
+                              .jobs = arguments.jobs,
+                              .settings = {"--device", device.name()}};
+  if (!arguments.out.empty()) options.out = arguments.out;
+  if (const std::string kernels = kernels_of(arguments); device.is_cuda() && !kernels.empty())
+    options.settings.insert(options.settings.end(), {"--kernels", kernels});
+  if (arguments.allow_tf32) options.settings.push_back("--allow-tf32");
+  if (arguments.nondeterministic) options.settings.push_back("--nondeterministic");
+  if (arguments.validation)
+    options.settings.insert(options.settings.end(), {"--validation", std::to_string(*arguments.validation)});
+  const int threads = arguments.threads.value_or(std::max(1, kg::num_threads() / arguments.jobs));
+  options.other_arguments = {"--threads", std::to_string(threads), "--data", data_directory(arguments)};
+  return options;
+}
+
+int run_sweep(const Arguments& arguments) {
+  const auto [device, device_line] = choose_device(arguments);
+  const mnist::SweepOptions options = sweep_options(arguments, device);
+  for (const std::string& id : options.ids) mnist::find_recipe(id);
+  const mnist::Dataset data = load_data(arguments);
+  fmt::print("{}", device_line);
+  std::signal(SIGINT, request_stop);
+  std::signal(SIGTERM, request_stop);
+  const mnist::SweepResult result = mnist::sweep(data, options, stop);
+  if (result.interrupted) {
+    fmt::print(stderr, "interrupted: {} of {} runs are done; the same command does the rest\n", result.done,
+               result.runs);
+    return 130;
+  }
+  if (result.failed == 0) return 0;
+  fmt::print(stderr, "{} of {} runs failed: see output.txt in their folders below {}\n", result.failed,
+             result.runs, options.out.string());
+  return 1;
 }
 
 /// A network with the weights of a checkpoint, which names its model.
@@ -137,15 +200,19 @@ kg::nn::Sequential load_network(const Arguments& arguments, kg::Device device) {
 }
 
 int run_eval(const Arguments& arguments) {
-  const kg::Device device = choose_device(arguments);
+  const auto [device, device_line] = choose_device(arguments);
+  fmt::print("{}", device_line);
   kg::nn::Sequential network = load_network(arguments, device);
   const mnist::Dataset data = load_data(arguments);
   const mnist::Evaluation evaluation = mnist::evaluate(network, data.test, device);
-  fmt::print("{}", mnist::test_line(evaluation.loss, evaluation.correct, data.test.count));
+  const mnist::DatasetName dataset = dataset_name(arguments);
+  fmt::print(
+      "{}{}", mnist::test_line(evaluation.loss, evaluation.correct, data.test.count),
+      mnist::class_accuracy_lines(mnist::confusion_of(data.test, evaluation.predictions, dataset), dataset));
   if (arguments.out.empty()) return 0;
   std::filesystem::create_directories(arguments.out);
-  mnist::write_test_figures(arguments.out, data.test, evaluation, dataset_name(arguments));
-  fmt::print("figures in {}\n", arguments.out);
+  mnist::write_test_report(arguments.out, data.test, evaluation.predictions, dataset, arguments.seed);
+  fmt::print("\nfigures in {}\n", arguments.out);
   return 0;
 }
 
@@ -168,9 +235,19 @@ int run_predict(const Arguments& arguments) {
   return 0;
 }
 
+/// The best of the published log; what is only said to have been reached, with a tilde.
+std::string published_accuracy(const mnist::Published& published) {
+  if (published.best) return fmt::format("{:.2f} %", *published.best);
+  if (published.claimed) return fmt::format("~{:.2f} %", *published.claimed);
+  return "";
+}
+
 int run_list() {
+  fmt::print("{:<18} {:>10} {:>10}  {}\n", "id", "parameters", "published", "what it is");
   for (const mnist::Recipe& recipe : mnist::recipes())
-    fmt::print("{:<16}{}\n", recipe.id, recipe.description);
+    fmt::print("{:<18} {:>10} {:>10}  {}\n", recipe.id,
+               mnist::with_thousands(recipe.network().parameter_count()),
+               published_accuracy(recipe.published), recipe.description);
   return 0;
 }
 
@@ -180,11 +257,21 @@ int run_summary(const Arguments& arguments) {
   return 0;
 }
 
-void add_data_options(CLI::App& command, Arguments& arguments) {
+int run_receptive_field(const Arguments& arguments) {
+  const kg::nn::Sequential network = mnist::find_recipe(arguments.model).network();
+  fmt::print("{}", mnist::receptive_field_table(network, 28));
+  return 0;
+}
+
+void add_data_option(CLI::App& command, Arguments& arguments, const std::string& default_folder) {
   command
       .add_option("--data", arguments.data,
-                  "folder with the four IDX files (default: $MNIST_DIR, else data/DATASET)")
+                  "folder with the four IDX files (default: $MNIST_DIR, else " + default_folder + ")")
       ->type_name("DIR");
+}
+
+void add_data_options(CLI::App& command, Arguments& arguments) {
+  add_data_option(command, arguments, "data/DATASET");
   command.add_option("--dataset", arguments.dataset, "what the files are: mnist or fashion-mnist")
       ->check(CLI::IsMember({"mnist", "fashion-mnist"}))
       ->capture_default_str();
@@ -210,6 +297,23 @@ void add_device_options(CLI::App& command, Arguments& arguments) {
                    "on cuda: cuDNN may use algorithms that give other last bits in every run");
 }
 
+void add_validation_option(CLI::App& command, Arguments& arguments) {
+  command
+      .add_option("--validation", arguments.validation,
+                  "hold the last N training images out, and test on them instead of on the test images")
+      ->check(CLI::Range(1, 59'999))
+      ->type_name("N");
+}
+
+void add_seed_option(CLI::App& command, Arguments& arguments, const std::string& description) {
+  command.add_option("--seed", arguments.seed, description)
+      ->check([](const std::string& text) {
+        return text.starts_with('-') ? text + " given, expected a whole number from 0" : std::string();
+      })
+      ->type_name("S")
+      ->capture_default_str();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) try {
@@ -228,15 +332,12 @@ int main(int argc, char** argv) try {
       ->check(CLI::Range(2, 60'000))
       ->type_name("N");
   train
-      .add_option("--lr", arguments.learning_rate, "learning rate of the first epoch (default: the recipe's)")
+      .add_option("--lr", arguments.learning_rate,
+                  "learning rate of the first epoch, of one-cycle the largest (default: the recipe's)")
       ->check(CLI::NonNegativeNumber)
       ->type_name("RATE");
-  train.add_option("--seed", arguments.seed, "the same seed gives the same checkpoint, byte for byte")
-      ->check([](const std::string& text) {
-        return text.starts_with('-') ? text + " given, expected a whole number from 0" : std::string();
-      })
-      ->type_name("S")
-      ->capture_default_str();
+  add_validation_option(train, arguments);
+  add_seed_option(train, arguments, "the same seed gives the same checkpoint, byte for byte");
   train.add_option("--out", arguments.out, "folder for the results (default: runs/ID-seedS)")
       ->type_name("DIR");
   train.add_flag("--quiet", arguments.quiet, "no progress, only the verdict");
@@ -245,9 +346,32 @@ int main(int argc, char** argv) try {
   add_data_options(train, arguments);
   add_device_options(train, arguments);
 
+  CLI::App& sweep = *app.add_subcommand("sweep", "Train many models with many seeds and compare them");
+  sweep.add_option("ID", arguments.ids, "which recipes (see `mnist list`; default: all)");
+  sweep.add_option("--seeds", arguments.seeds, "which seeds, as 1,2,3 or 1-3")->capture_default_str();
+  sweep.add_option("--epochs", arguments.epochs, "default: each recipe's")
+      ->check(CLI::Range(1, 1'000'000))
+      ->type_name("N");
+  sweep
+      .add_option(
+          "--jobs", arguments.jobs,
+          "how many runs train at the same time; each gets its share of the cores unless --threads says "
+          "how many")
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N")
+      ->capture_default_str();
+  sweep
+      .add_option("--out", arguments.out,
+                  "folder for the results; runs that are there are not trained again (default: runs/sweep)")
+      ->type_name("DIR");
+  add_validation_option(sweep, arguments);
+  add_data_option(sweep, arguments, "data/mnist");
+  add_device_options(sweep, arguments);
+
   CLI::App& eval = *app.add_subcommand("eval", "Test a checkpoint on the test images");
   eval.add_option("CHECKPOINT", arguments.checkpoint, "model.safetensors of a training run")->required();
   eval.add_option("--out", arguments.out, "folder for figures (default: none are drawn)")->type_name("DIR");
+  add_seed_option(eval, arguments, "which test images predictions.png shows");
   add_data_options(eval, arguments);
   add_device_options(eval, arguments);
 
@@ -261,16 +385,22 @@ int main(int argc, char** argv) try {
       ->capture_default_str();
   add_device_options(predict, arguments);
 
-  CLI::App& list = *app.add_subcommand("list", "List the models");
+  CLI::App& list =
+      *app.add_subcommand("list", "List the models, with the accuracy that their authors publish");
   CLI::App& summary = *app.add_subcommand("summary", "Print a model's layers");
   summary.add_option("ID", arguments.model, "which model (see `mnist list`)")->required();
+  CLI::App& receptive_field = *app.add_subcommand(
+      "rf", "Print what each of a model's layers sees of the image (its receptive field)");
+  receptive_field.add_option("ID", arguments.model, "which model (see `mnist list`)")->required();
 
   CLI11_PARSE(app, argc, argv);
   if (train.parsed()) return run_train(arguments);
+  if (sweep.parsed()) return run_sweep(arguments);
   if (eval.parsed()) return run_eval(arguments);
   if (predict.parsed()) return run_predict(arguments);
   if (list.parsed()) return run_list();
   if (summary.parsed()) return run_summary(arguments);
+  if (receptive_field.parsed()) return run_receptive_field(arguments);
   return 0;
 } catch (const std::exception& error) {
   std::fflush(stdout);

@@ -3,11 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <ostream>
 #include <vector>
 
 #include "kernelgrad/error.h"
-#include "kernelgrad/io.h"
 
 namespace mnist {
 namespace {
@@ -62,6 +60,20 @@ double lowest_accuracy(std::span<const EpochMetrics> epochs) {
 
 }  // namespace
 
+std::vector<BatchMetrics> batch_metrics(int epoch, std::span<const BatchTotals> batches) {
+  std::vector<BatchMetrics> metrics;
+  int64_t correct = 0, images = 0;
+  for (const BatchTotals& batch : batches) {
+    correct += batch.correct;
+    images += batch.images;
+    metrics.push_back({.epoch = epoch,
+                       .batch = static_cast<int>(metrics.size()),
+                       .loss = batch.loss,
+                       .accuracy = percent(correct, images)});
+  }
+  return metrics;
+}
+
 double percent(int64_t correct, int64_t total) {
   if (total <= 0 || correct < 0 || correct > total) {
     throw kg::Error(fmt::format("percent: {} correct of {}, expected 0 <= correct <= total and total > 0",
@@ -87,8 +99,11 @@ std::string metrics_csv(std::span<const EpochMetrics> epochs) {
   return csv;
 }
 
-void write_metrics_csv(const std::filesystem::path& path, std::span<const EpochMetrics> epochs) {
-  kg::write_file(path, [&](std::ostream& stream) { stream << metrics_csv(epochs); });
+std::string batches_csv(std::span<const BatchMetrics> batches) {
+  std::string csv = "epoch,batch,loss,accuracy\n";
+  for (const BatchMetrics& b : batches)
+    csv += fmt::format("{},{},{},{}\n", b.epoch, b.batch, b.loss, b.accuracy);
+  return csv;
 }
 
 GoalVerdict judge_goal(std::span<const EpochMetrics> epochs, int64_t parameters, const Goal& goal) {

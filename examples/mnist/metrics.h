@@ -1,22 +1,35 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <span>
 #include <string>
+#include <vector>
+
+#include "epoch_totals.h"
 
 namespace mnist {
 
 /// What one epoch of training measured.
 struct EpochMetrics {
   int epoch = 0;              ///< counted from 1
-  double lr = 0;              ///< learning rate of this epoch
+  double lr = 0;              ///< learning rate of this epoch's first batch
   double train_loss = 0;      ///< mean negative log-likelihood per image, in nats
   double train_accuracy = 0;  ///< percent
   double test_loss = 0;       ///< mean negative log-likelihood per image, in nats
   double test_accuracy = 0;   ///< percent
   double seconds = 0;         ///< of training alone, without the test
 };
+
+/// What training had measured after one batch.
+struct BatchMetrics {
+  int epoch = 0;        ///< counted from 1
+  int batch = 0;        ///< counted from 0, as in the log
+  double loss = 0;      ///< of this batch: mean negative log-likelihood per image, in nats
+  double accuracy = 0;  ///< percent of the epoch's images so far
+};
+
+/// The metrics of an epoch's batches, in order.
+std::vector<BatchMetrics> batch_metrics(int epoch, std::span<const BatchTotals> batches);
 
 /// The accuracy in percent; correctly rounded, so that 9,940 of 10,000 is exactly the double 99.4.
 /// Throws kg::Error unless 0 <= correct <= total and total > 0.
@@ -29,9 +42,9 @@ std::string with_thousands(int64_t number);
 /// and a row per epoch. Every number has the fewest digits that read back as the same double.
 std::string metrics_csv(std::span<const EpochMetrics> epochs);
 
-/// Writes `metrics_csv(epochs)` to `path`, whole or not at all; meant to be called after every epoch, so that
-/// an interrupted run leaves the epochs it finished. Throws kg::Error naming `path`.
-void write_metrics_csv(const std::filesystem::path& path, std::span<const EpochMetrics> epochs);
+/// The text of batches.csv: the header `epoch,batch,loss,accuracy` and a row per batch, with numbers as those
+/// of metrics_csv().
+std::string batches_csv(std::span<const BatchMetrics> batches);
 
 /// What a model has to reach: accurate not once but at the end, small, and quickly trained.
 struct Goal {

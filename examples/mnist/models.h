@@ -1,14 +1,32 @@
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
 #include "augment.h"
 #include "kernelgrad/nn.h"
+#include "schedules.h"
 #include "sgd.h"
-#include "step_lr.h"
 
 namespace mnist {
+
+/// How well the published system is known.
+enum class Known : std::uint8_t {
+  exactly,               ///< network and recipe from the code that was run
+  recipe_inferred,       ///< the network exactly, the recipe (or a part of it) from what surrounds it
+  network_inferred_too,  ///< from a description in words
+};
+
+/// What the author of a system says that it reaches. Accuracies are of the test images, in percent.
+struct Published {
+  Known known = Known::exactly;
+  std::optional<int> parameters = {};  ///< as printed
+  std::optional<double> claimed = {};  ///< the figure of the text, which is not always the log's best
+  // From the log, where there is one:
+  std::optional<double> best = {}, last = {}, last_five_mean = {}, last_five_min = {};
+};
 
 /// A network and how it is trained.
 struct Recipe {
@@ -17,9 +35,12 @@ struct Recipe {
   kg::nn::Sequential (*network)();
   Augmentation (*augmentation)();
   SgdOptions sgd;
-  StepLrOptions schedule;
+  Schedule schedule = {};
+  double label_smoothing = 0;  ///< see Learner
+  double weight_average = 0;   ///< decay of a WeightAverage, which is then what is tested and saved; 0: none
   int batch_size = 128;
   int epochs = 15;
+  Published published = {};
 };
 
 /// All recipes, in the order in which `mnist list` shows them.

@@ -141,6 +141,10 @@ double monotonic_seconds() {
 
 std::string epoch_header(int epoch) { return fmt::format("EPOCH: {}\n", epoch); }
 
+std::string learning_rate_line(double learning_rate) {
+  return fmt::format("Adjusting learning rate of group 0 to {:.4e}.\n", learning_rate);
+}
+
 std::string test_line(double average_loss, int64_t correct, int64_t total) {
   return fmt::format("Test set: Average loss: {:.4f}, Accuracy: {}/{} ({:.2f}%)\n\n", average_loss, correct,
                      total, percent(correct, total));
@@ -168,7 +172,7 @@ EpochProgress::EpochProgress(int batches, ProgressOptions options)
 }
 
 EpochProgress::~EpochProgress() {
-  if (!finished_ && drawn_columns_ > 0) print(options_.out, "\n");
+  if (finished_.empty() && drawn_columns_ > 0) print(options_.out, "\n");
 }
 
 void EpochProgress::update(const EpochState& state) {
@@ -178,16 +182,17 @@ void EpochProgress::update(const EpochState& state) {
   if (drawn_columns_ == 0 || now - last_drawn_ >= kSecondsBetweenRedraws) redraw(now, false);
 }
 
-void EpochProgress::finish() {
-  if (finished_) return;
+std::string EpochProgress::finish() {
+  if (!finished_.empty()) return finished_;
   const double now = options_.clock();
+  finished_ = progress_line(state_, batches_, now - start_) + "\n";
   if (options_.mode == ProgressMode::terminal) {
     redraw(now, true);
     print(options_.out, "\n");
   } else if (options_.mode == ProgressMode::plain) {
-    print(options_.out, progress_line(state_, batches_, now - start_) + "\n");
+    print(options_.out, finished_);
   }
-  finished_ = true;
+  return finished_;
 }
 
 void EpochProgress::redraw(double now, bool in_full) {

@@ -18,6 +18,9 @@ struct EpochState {
 /// "EPOCH: 1" and a newline, which stands above the progress line.
 std::string epoch_header(int epoch);
 
+/// "Adjusting learning rate of group 0 to 1.0000e-02." and a newline: PyTorch's schedulers print so.
+std::string learning_rate_line(double learning_rate);
+
 /// "Test set: Average loss: 0.0588, Accuracy: 9827/10000 (98.27%)", a newline and an empty line.
 /// Throws kg::Error unless 0 <= correct <= total and total > 0.
 std::string test_line(double average_loss, int64_t correct, int64_t total);
@@ -67,8 +70,9 @@ class EpochProgress {
   void update(const EpochState& state);
 
   /// Shows the last state of `update` with a newline, in full length even where it takes two rows of the
-  /// terminal. Further calls do nothing.
-  void finish();
+  /// terminal, and returns that line as ProgressMode::plain shows it, in every mode. Further calls show
+  /// nothing and return the same.
+  std::string finish();
 
  private:
   void redraw(double now, bool in_full);
@@ -79,7 +83,7 @@ class EpochProgress {
   double start_;
   double last_drawn_ = 0;
   int drawn_columns_ = 0;
-  bool finished_ = false;
+  std::string finished_;  ///< what finish() returned
 };
 
 }  // namespace mnist

@@ -1,8 +1,9 @@
 #include "resident_loader.h"
 
-#include <numeric>
-#include <string>
+#include <fmt/format.h>
+
 #include <utility>
+#include <vector>
 
 #include "cuda/kernels.h"
 #include "kernelgrad/device.h"
@@ -15,22 +16,24 @@ namespace {
 
 constexpr kg::Device device = kg::Device::cuda();
 
-const Split& checked(const Split& split) {
+const Split& checked(const Split& split, const Augmentation& augmentation) {
   if (!kg::cuda_is_available())
     throw kg::Error("resident loader: cuda is not available: " + kg::cuda_unavailable_reason());
-  if (std::int64_t{split.height} * split.width > cuda::augment_largest_image)
-    throw kg::Error("resident loader: images of " + std::to_string(split.height) + "x" +
-                    std::to_string(split.width) + " pixels, expected at most " +
-                    std::to_string(cuda::augment_largest_image) + " pixels");
+  const Workspace workspace = augmentation.workspace({split.height, split.width});
+  if (workspace.pixels > cuda::augment_limit.pixels)
+    throw kg::Error(
+        fmt::format("resident loader: an image of {}x{} has {} pixels at a time, expected at most {}",
+                    split.height, split.width, workspace.pixels, cuda::augment_limit.pixels));
+  if (workspace.tap_integers > cuda::augment_limit.tap_integers)
+    throw kg::Error(
+        fmt::format("resident loader: resizing an image of {}x{} takes {} integers, expected at most {}",
+                    split.height, split.width, workspace.tap_integers, cuda::augment_limit.tap_integers));
   return split;
 }
 
 kg::Tensor normalised_levels() {
-  std::vector<std::uint8_t> greys(256);
-  std::iota(greys.begin(), greys.end(), std::uint8_t{0});
-  std::vector<float> levels(greys.size());
-  Normalize(pixel_mean, pixel_std)(greys, levels.data());
-  return kg::Tensor::from(levels, {256}, device);
+  const Normalize normalize(pixel_mean, pixel_std);
+  return kg::Tensor::from(std::vector(normalize.levels().begin(), normalize.levels().end()), {256}, device);
 }
 
 kg::Tensor bytes_for_ops(std::int64_t count) {
@@ -40,7 +43,7 @@ kg::Tensor bytes_for_ops(std::int64_t count) {
 }  // namespace
 
 ResidentLoader::ResidentLoader(const Split& split, LoaderOptions options)
-    : split_(checked(split)),
+    : split_(checked(split, options.augmentation)),
       options_(std::move(options)),
       draws_(split, options_),
       images_(kg::Tensor::from(split.images, {split.count, split.height, split.width}, device)),
@@ -58,14 +61,15 @@ void ResidentLoader::start_epoch(int epoch) {
   PixelOp* const ops = reinterpret_cast<PixelOp*>(planned_.data<std::uint8_t>());
   kg::parallel_for(split_.count, [&](std::int64_t place) {
     kg::RandomStream random = draws_.random(order[static_cast<std::size_t>(place)]);
-    options_.augmentation.plan(split_.height, split_.width, random, ops + place * ops_per_image);
+    options_.augmentation.plan({split_.height, split_.width}, random, ops + place * ops_per_image);
   });
   order_.copy_from(kg::Tensor::from(order, order_.shape()));
   ops_.copy_from(planned_);
 }
 
 Batch ResidentLoader::batch(const std::int64_t* index, int size) const {
-  Batch batch{.images = kg::Tensor::empty({size, 1, split_.height, split_.width}, {.device = device}),
+  const ImageSize& image_size = draws_.image_size();
+  Batch batch{.images = kg::Tensor::empty({size, 1, image_size.height, image_size.width}, {.device = device}),
               .labels = kg::Tensor::empty({size}, {.dtype = kg::DType::int64, .device = device})};
   cuda::augment_batch({.images = images_.device_data<std::uint8_t>(),
                        .labels = labels_.device_data<std::uint8_t>(),
@@ -74,6 +78,8 @@ Batch ResidentLoader::batch(const std::int64_t* index, int size) const {
                        .order = order_.device_data<std::int32_t>(),
                        .ops = reinterpret_cast<const PixelOp*>(ops_.device_data<std::uint8_t>()),
                        .ops_per_image = options_.augmentation.op_count(),
+                       .workspace = options_.augmentation.workspace({split_.height, split_.width}),
+                       .output_pixels = image_size.height * image_size.width,
                        .levels = levels_.device_data<float>(),
                        .batch_size = options_.batch_size},
                       index, size, batch.images.device_data<float>(),

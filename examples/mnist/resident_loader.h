@@ -15,8 +15,8 @@ namespace mnist {
 /// replayed.
 class ResidentLoader {
  public:
-  /// `split` must outlive the loader. Throws kg::Error where CUDA is not available, and for images of more
-  /// than 24,576 pixels.
+  /// `split` must outlive the loader. Throws kg::Error where CUDA is not available, and for images that have
+  /// more than 24,576 pixels or take more than 3,584 integers to resize (Workspace).
   ResidentLoader(const Split& split, LoaderOptions options);
 
   /// As Loader's.

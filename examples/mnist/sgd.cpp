@@ -1,5 +1,7 @@
 #include "sgd.h"
 
+#include <fmt/format.h>
+
 #include "cuda/kernels.h"
 #include "kernelgrad/autograd.h"
 
@@ -22,8 +24,19 @@ void Sgd::zero_grad() {
 
 void Sgd::set_learning_rate(double learning_rate) {
   options_.learning_rate = learning_rate;
-  if (rate_on_cuda_.defined())
-    rate_on_cuda_.copy_from(kg::Tensor::full({}, learning_rate, {.dtype = kg::DType::float64}));
+  if (rates_on_cuda_.defined()) rates_on_cuda_.copy_from(rates());
+}
+
+void Sgd::set_momentum(double momentum) {
+  if (!(momentum > 0) || options_.momentum == 0)
+    throw kg::Error(fmt::format("Sgd: momentum is set from {} to {}, expected positive numbers",
+                                options_.momentum, momentum));
+  options_.momentum = momentum;
+  if (rates_on_cuda_.defined()) rates_on_cuda_.copy_from(rates());
+}
+
+kg::Tensor Sgd::rates() const {
+  return kg::Tensor::from(std::vector{options_.learning_rate, options_.momentum}, {2});
 }
 
 void Sgd::step() {
@@ -70,8 +83,7 @@ void Sgd::prepare_on_cuda(Slot& slot) {
   const auto options = [](kg::DType dtype) {
     return kg::TensorOptions{.dtype = dtype, .device = kg::Device::cuda()};
   };
-  if (!rate_on_cuda_.defined())
-    rate_on_cuda_ = kg::Tensor::full({}, options_.learning_rate, options(kg::DType::float64));
+  if (!rates_on_cuda_.defined()) rates_on_cuda_ = rates().to(kg::Device::cuda());
   if (options_.momentum == 0 || slot.velocity.defined()) return;
   const std::int64_t blocks = cuda::sgd_blocks(parameter.numel(), kg::size_of(parameter.dtype()));
   slot.velocity = kg::Tensor::empty(parameter.shape(), options(parameter.dtype()));
@@ -95,12 +107,10 @@ void Sgd::step_on_cuda() {
                      .started = keeps ? slot.started.device_data<std::uint8_t>() : nullptr});
   }
   if (table.empty()) return;
-  cuda::sgd_step<T>(table,
-                    {.momentum = options_.momentum,
-                     .dampening = options_.dampening,
-                     .weight_decay = options_.weight_decay,
-                     .nesterov = options_.nesterov},
-                    rate_on_cuda_.device_data<double>(), {});
+  cuda::sgd_step<T>(
+      table,
+      {.dampening = options_.dampening, .weight_decay = options_.weight_decay, .nesterov = options_.nesterov},
+      reinterpret_cast<const cuda::SgdRates*>(rates_on_cuda_.device_data<double>()), {});
 }
 
 }  // namespace mnist

@@ -23,9 +23,9 @@ struct SgdOptions {
 /// Without momentum v is g. A parameter without a gradient is left alone.
 ///
 /// On CUDA a step is one launch for all parameters of a dtype, with the same bits as on the CPU, and it can
-/// be recorded (kg::Graph): replays follow set_learning_rate(), and a first step is one in a replay too. What
-/// a step keeps on CUDA is allocated by the constructor for parameters that are there already, and by their
-/// first step for others, which must not be recorded then.
+/// be recorded (kg::Graph): replays follow set_learning_rate() and set_momentum(), and a first step is one in
+/// a replay too. What a step keeps on CUDA is allocated by the constructor for parameters that are there
+/// already, and by their first step for others, which must not be recorded then.
 class Sgd {
  public:
   /// Throws kg::Error for negative options, and for nesterov without momentum or with dampening.
@@ -37,6 +37,11 @@ class Sgd {
 
   double learning_rate() const { return options_.learning_rate; }
   void set_learning_rate(double learning_rate);
+
+  double momentum() const { return options_.momentum; }
+  /// Throws kg::Error unless the momentum is positive and has been from the start: without momentum there are
+  /// no velocities.
+  void set_momentum(double momentum);
 
   /// The velocity of a parameter, numbered as they were given. On the CPU undefined before its first step,
   /// on CUDA unspecified till then; undefined without momentum.
@@ -55,10 +60,12 @@ class Sgd {
   void step_on_cuda();
   /// What steps of the parameter on CUDA need.
   void prepare_on_cuda(Slot& slot);
+  /// The learning rate and the momentum as steps on CUDA read them: cuda::SgdRates.
+  kg::Tensor rates() const;
 
   std::vector<Slot> slots_;
   SgdOptions options_;
-  kg::Tensor rate_on_cuda_;  ///< the learning rate; undefined as long as no parameter is there
+  kg::Tensor rates_on_cuda_;  ///< undefined as long as no parameter is there
 };
 
 }  // namespace mnist

@@ -7,12 +7,13 @@
 #include <functional>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <string>
 
-#include "figures.h"
 #include "kernelgrad/kernelgrad.h"
 #include "loader.h"
 #include "progress.h"
+#include "report.h"
 #include "training_steps.h"
 
 namespace mnist {
@@ -24,19 +25,22 @@ namespace {
                               std::isnan(loss) ? "NaN" : "infinite"));
 }
 
-std::unique_ptr<TrainingSteps> training_steps(kg::nn::Module& network, Sgd& sgd, const Recipe& recipe,
-                                              const Split& split, const TrainOptions& options) {
-  const LoaderOptions loader{.batch_size = options.batch_size.value_or(recipe.batch_size),
-                             .seed = options.seed,
-                             .shuffle = true,
-                             .augmentation = recipe.augmentation()};
-  return options.device.is_cuda() ? steps_on_cuda(network, sgd, split, loader, options.graph)
-                                  : steps_on_cpu(network, sgd, split, loader);
+LoaderOptions loader_options(const Recipe& recipe, const TrainOptions& options) {
+  return {.batch_size = options.batch_size.value_or(recipe.batch_size),
+          .seed = options.seed,
+          .shuffle = true,
+          .augmentation = recipe.augmentation()};
+}
+
+std::unique_ptr<TrainingSteps> training_steps(const Learner& learner, const Split& split,
+                                              const LoaderOptions& loader, const TrainOptions& options) {
+  return options.device.is_cuda() ? steps_on_cuda(learner, split, loader, options.graph)
+                                  : steps_on_cpu(learner, split, loader);
 }
 
 /// One pass over the training data; less if `stop` is set.
-EpochTotals train_epoch(kg::nn::Module& network, TrainingSteps& steps, int epoch, const TrainOptions& options,
-                        const std::atomic<bool>& stop) {
+EpochTotals train_epoch(kg::nn::Module& network, TrainingSteps& steps, Scheduler& scheduler, int epoch,
+                        const TrainOptions& options, Report& report, const std::atomic<bool>& stop) {
   network.train();
   steps.start_epoch(epoch);
   const int batches = steps.batches();
@@ -44,6 +48,7 @@ EpochTotals train_epoch(kg::nn::Module& network, TrainingSteps& steps, int epoch
   EpochTotals totals;
   for (int done = 0; done < batches && !stop;) {
     steps.run(done++);
+    scheduler.after_batch();
     if (done < batches && done % steps.steps_between_totals() != 0) continue;
     totals = steps.totals();
     if (totals.diverged_batch >= 0)
@@ -52,7 +57,7 @@ EpochTotals train_epoch(kg::nn::Module& network, TrainingSteps& steps, int epoch
     progress.update(
         {.batches_done = done, .loss = totals.last_loss, .correct = totals.correct, .images = totals.images});
   }
-  progress.finish();
+  report.record(progress.finish());
   return totals;
 }
 
@@ -90,68 +95,71 @@ Evaluation evaluate(kg::nn::Module& network, const Split& split, kg::Device devi
 
 TrainResult train(const Recipe& recipe, const Dataset& data, const TrainOptions& options,
                   const std::atomic<bool>& stop) {
-  std::error_code error;
-  std::filesystem::create_directories(options.out, error);
-  if (error) throw kg::Error(options.out.string() + ": cannot make the folder: " + error.message());
-
+  Report report({.out = options.out,
+                 .model = std::string(recipe.id),
+                 .dataset = options.dataset,
+                 .heading = options.heading,
+                 .quiet = options.quiet});
   kg::manual_seed(options.seed);
   kg::nn::Sequential network = recipe.network();
   network.to(options.device);
   SgdOptions sgd_options = recipe.sgd;
   sgd_options.learning_rate = options.learning_rate.value_or(recipe.sgd.learning_rate);
   Sgd sgd(network.parameters(), sgd_options);
-  StepLr schedule(sgd, recipe.schedule);
-  const auto steps = training_steps(network, sgd, recipe, data.train, options);
+  kg::nn::Sequential averaged;
+  std::optional<WeightAverage> average;
+  if (recipe.weight_average > 0) {
+    averaged = recipe.network();
+    averaged.to(options.device);
+    average.emplace(network, averaged, recipe.weight_average);
+  }
+  kg::nn::Sequential& result_network = average ? averaged : network;
+  const auto steps = training_steps({.network = network,
+                                     .sgd = sgd,
+                                     .label_smoothing = recipe.label_smoothing,
+                                     .average = average ? &*average : nullptr},
+                                    data.train, loader_options(recipe, options), options);
   TrainResult result;
   Evaluation evaluation;
   const int epochs = options.epochs.value_or(recipe.epochs);
-  for (int epoch = 1; epoch <= epochs && !result.interrupted; ++epoch, schedule.step()) {
-    if (!options.quiet) fmt::print("{}", epoch_header(epoch));
-    std::fflush(stdout);
+  const auto scheduler = make_scheduler(recipe.schedule, sgd, std::int64_t{epochs} * steps->batches());
+  for (int epoch = 1; epoch <= epochs && !result.interrupted; ++epoch) {
+    const double learning_rate = sgd.learning_rate();
+    if (epoch > 1 && learning_rate != result.epochs.back().lr)
+      report.print(learning_rate_line(learning_rate));
+    report.print(epoch_header(epoch));
     const double start = monotonic_seconds();
-    const EpochTotals totals = train_epoch(network, *steps, epoch, options, stop);
+    const EpochTotals totals = train_epoch(network, *steps, *scheduler, epoch, options, report, stop);
     const double seconds = monotonic_seconds() - start;
     if (totals.images < data.train.count) {
       result.interrupted = true;
+      report.print("\n");
       break;
     }
-    evaluation = evaluate(network, data.test, options.device);
+    evaluation = evaluate(result_network, data.test, options.device);
     if (!std::isfinite(evaluation.loss))
       report_divergence(evaluation.loss, fmt::format("test loss after epoch {}", epoch));
-    if (!options.quiet) fmt::print("{}", test_line(evaluation.loss, evaluation.correct, data.test.count));
-    std::fflush(stdout);
+    report.print(test_line(evaluation.loss, evaluation.correct, data.test.count));
     result.epochs.push_back({.epoch = epoch,
-                             .lr = sgd.learning_rate(),
+                             .lr = learning_rate,
                              .train_loss = totals.loss / static_cast<double>(totals.images),
                              .train_accuracy = percent(totals.correct, totals.images),
                              .test_loss = evaluation.loss,
                              .test_accuracy = percent(evaluation.correct, data.test.count),
                              .seconds = seconds});
-    write_metrics_csv(options.out / "metrics.csv", result.epochs);
-    save(network, recipe, epoch, options);
+    report.add_epoch(result.epochs.back(), steps->batch_totals());
+    save(result_network, recipe, epoch, options);
+    scheduler->after_epoch(evaluation.loss);
   }
   result.verdict = judge_goal(result.epochs, network.parameter_count());
-  if (!result.epochs.empty()) {
-    write_curves(options.out / "curves.png", result.epochs);
-    write_test_figures(options.out, data.test, evaluation, options.dataset);
-  }
+  if (result.epochs.empty()) return result;
+  report.finish(network.parameter_count(), confusion_of(data.test, evaluation.predictions, options.dataset),
+                result.interrupted ? fmt::format("interrupted after {} whole epochs", result.epochs.size())
+                                   : result.verdict.line);
+  write_test_report(options.out, data.test, evaluation.predictions, options.dataset, options.seed);
+  write_augmented(options.out / "augmented.png", data.train, loader_options(recipe, options),
+                  options.dataset);
   return result;
-}
-
-void write_test_figures(const std::filesystem::path& out, const Split& split, const Evaluation& evaluation,
-                        DatasetName dataset) {
-  const auto& names = class_names(dataset);
-  ConfusionMatrix confusion(names);
-  MisclassifiedImages misclassified{
-      .images = {}, .tested = split.count, .image_width = split.width, .class_names = names};
-  for (int i = 0; i < split.count; ++i) {
-    const int predicted = evaluation.predictions[static_cast<std::size_t>(i)];
-    const int actual = split.labels[static_cast<std::size_t>(i)];
-    confusion.add(actual, predicted);
-    if (predicted != actual) misclassified.images.push_back({split.image(i), predicted, actual});
-  }
-  write_misclassified(out / "misclassified.png", misclassified);
-  write_confusion(out / "confusion.png", confusion);
 }
 
 }  // namespace mnist

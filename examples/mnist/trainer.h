@@ -18,12 +18,13 @@ namespace mnist {
 struct TrainOptions {
   std::optional<int> epochs = {};            ///< default: the recipe's
   std::optional<int> batch_size = {};        ///< default: the recipe's
-  std::optional<double> learning_rate = {};  ///< of the first epoch; default: the recipe's
+  std::optional<double> learning_rate = {};  ///< the first, with one-cycle the largest; default: the recipe's
   std::uint64_t seed = 1;
   kg::Device device = {};
   DatasetName dataset = DatasetName::mnist;
   std::filesystem::path out = {};  ///< folder for checkpoint, metrics and figures; made if need be
-  bool quiet = false;              ///< no progress line
+  std::string heading = {};        ///< what train.log begins with: lines that were printed already
+  bool quiet = false;              ///< prints nothing
   bool graph = true;               ///< on CUDA: replay a recorded step instead of launching kernel by kernel
 };
 
@@ -43,17 +44,13 @@ struct TrainResult {
 };
 
 /// Trains the recipe's network from scratch, prints the progress, and leaves in options.out, whole files all
-/// of them: metrics.csv and model.safetensors after every epoch; curves.png, misclassified.png and
-/// confusion.png at the end.
+/// of them: model.safetensors and the files of Report::add_epoch() after every epoch; those of
+/// Report::finish() and write_test_report(), and augmented.png, at the end.
 ///
 /// Once `stop` is true training ends after the batch in progress; what finished epochs wrote stays. Throws
 /// kg::Error when a loss is not finite, naming epoch and batch (on CUDA some batches later), and when a file
 /// cannot be written.
 TrainResult train(const Recipe& recipe, const Dataset& data, const TrainOptions& options,
                   const std::atomic<bool>& stop);
-
-/// Writes misclassified.png and confusion.png for an evaluation of the split into the folder `out`.
-void write_test_figures(const std::filesystem::path& out, const Split& split, const Evaluation& evaluation,
-                        DatasetName dataset);
 
 }  // namespace mnist

@@ -16,16 +16,26 @@ namespace mnist {
 
 namespace {
 
-/// Trains with one batch. `count` is told the log-probabilities and their mean loss. No gradient is left
-/// behind, and none is expected: a recorded step cannot hand memory on to the next.
+/// The mean over the batch of the cross entropy with labels of which `smoothing` is spread evenly over all
+/// classes, as torch.nn.functional.cross_entropy(label_smoothing=...) has it; `loss` is that without.
+kg::Tensor smoothed(const kg::Tensor& loss, const kg::Tensor& log_probabilities, double smoothing) {
+  return loss * (1 - smoothing) + kg::mean(log_probabilities) * -smoothing;
+}
+
+/// Trains with one batch. `count` is told the log-probabilities and their mean loss, without smoothing. No
+/// gradient is left behind, and none is expected: a recorded step cannot hand memory on to the next.
 template <class Count>
-void train_on(const Batch& batch, kg::nn::Module& network, Sgd& sgd, const Count& count) {
-  const kg::Tensor output = network(batch.images);
+void train_on(const Batch& batch, const Learner& learner, const Count& count) {
+  const kg::Tensor output = learner.network(batch.images);
   const kg::Tensor loss = kg::nll_loss(output, batch.labels);
   count(output, loss);
-  loss.backward();
-  sgd.step();
-  sgd.zero_grad();
+  if (learner.label_smoothing > 0)
+    smoothed(loss, output, learner.label_smoothing).backward();
+  else
+    loss.backward();
+  learner.sgd.step();
+  learner.sgd.zero_grad();
+  if (learner.average) learner.average->update();
 }
 
 std::int64_t count_correct(const kg::Tensor& output, const kg::Tensor& labels) {
@@ -37,82 +47,113 @@ std::int64_t count_correct(const kg::Tensor& output, const kg::Tensor& labels) {
 
 class StepsOnCpu : public TrainingSteps {
  public:
-  StepsOnCpu(kg::nn::Module& network, Sgd& sgd, const Split& split, const LoaderOptions& options)
-      : network_(network), sgd_(sgd), loader_(split, options) {}
+  StepsOnCpu(const Learner& learner, const Split& split, const LoaderOptions& options)
+      : learner_(learner), loader_(split, options) {}
 
   void start_epoch(int epoch) override {
     loader_.start_epoch(epoch);
     totals_ = {};
+    batches_.clear();
   }
 
   int batches() const override { return loader_.batches(); }
 
   void run(int index) override {
     const Batch batch = loader_.batch(index);
-    train_on(batch, network_, sgd_, [&](const kg::Tensor& output, const kg::Tensor& loss) {
-      add(loss.item(), count_correct(output, batch.labels), batch.labels.numel());
+    train_on(batch, learner_, [&](const kg::Tensor& output, const kg::Tensor& loss) {
+      add({.loss = loss.item(),
+           .correct = count_correct(output, batch.labels),
+           .images = batch.labels.numel()});
     });
   }
 
   EpochTotals totals() override { return totals_; }
+  std::vector<BatchTotals> batch_totals() override { return batches_; }
   int steps_between_totals() const override { return 1; }
 
  private:
-  void add(double loss, std::int64_t correct, std::int64_t images) {
-    if (!std::isfinite(loss) && totals_.diverged_batch < 0) {
+  void add(const BatchTotals& batch) {
+    if (!std::isfinite(batch.loss) && totals_.diverged_batch < 0) {
       totals_.diverged_batch = totals_.batches;
-      totals_.diverged_loss = loss;
+      totals_.diverged_loss = batch.loss;
     }
-    totals_.loss += loss * static_cast<double>(images);
-    totals_.correct += correct;
-    totals_.images += images;
+    batches_.push_back(batch);
+    totals_.loss += batch.loss * static_cast<double>(batch.images);
+    totals_.correct += batch.correct;
+    totals_.images += batch.images;
     totals_.batches += 1;
-    totals_.last_loss = loss;
+    totals_.last_loss = batch.loss;
   }
 
-  kg::nn::Module& network_;
-  Sgd& sgd_;
+  Learner learner_;
   Loader loader_;
   EpochTotals totals_;
+  std::vector<BatchTotals> batches_;
 };
 
-/// EpochTotals in device memory.
+/// Plain values in device memory, at the same place for as long as this lives.
+template <class T>
+class OnCuda {
+ public:
+  explicit OnCuda(int count)
+      : bytes_(kg::Tensor::zeros({std::int64_t{count} * static_cast<std::int64_t>(sizeof(T))},
+                                 {.dtype = kg::DType::uint8, .device = kg::Device::cuda()})) {}
+
+  T* address() { return reinterpret_cast<T*>(bytes_.device_data<std::uint8_t>()); }
+
+  void write(std::span<const T> values) {
+    bytes_.copy_from(
+        kg::Tensor::from_bytes(std::as_bytes(values), bytes_.shape(), {.dtype = kg::DType::uint8}));
+  }
+
+  std::vector<T> read() const {
+    const std::vector<std::uint8_t> bytes = bytes_.to_vector<std::uint8_t>();
+    std::vector<T> values(bytes.size() / sizeof(T));
+    std::memcpy(values.data(), bytes.data(), bytes.size());
+    return values;
+  }
+
+ private:
+  kg::Tensor bytes_;
+};
+
+/// An epoch's totals and those of its batches in device memory.
 class TotalsOnCuda {
  public:
-  TotalsOnCuda()
-      : bytes_(kg::Tensor::empty({sizeof(EpochTotals)},
-                                 {.dtype = kg::DType::uint8, .device = kg::Device::cuda()})) {}
+  explicit TotalsOnCuda(int most_batches) : totals_(1), batches_(most_batches) {}
 
   void reset() {
     const EpochTotals none;
-    bytes_.copy_from(kg::Tensor::from_bytes(std::as_bytes(std::span(&none, 1)), bytes_.shape(),
-                                            {.dtype = kg::DType::uint8}));
+    totals_.write(std::span(&none, 1));
   }
 
   void add(const kg::Tensor& output, const kg::Tensor& labels, const kg::Tensor& loss) {
     cuda::metrics_add_batch(output.size(0), output.size(1), output.device_data<float>(),
-                            labels.device_data<std::int64_t>(), loss.device_data<float>(), address(), {});
+                            labels.device_data<std::int64_t>(), loss.device_data<float>(), totals_.address(),
+                            batches_.address(), {});
   }
 
-  EpochTotals read() const {
-    EpochTotals totals;
-    std::memcpy(&totals, bytes_.to_vector<std::uint8_t>().data(), sizeof totals);
-    return totals;
+  EpochTotals read() const { return totals_.read().front(); }
+
+  std::vector<BatchTotals> read_batches() const {
+    std::vector<BatchTotals> batches = batches_.read();
+    // Beyond those that ran is what an epoch before left behind.
+    batches.resize(static_cast<std::size_t>(read().batches));
+    return batches;
   }
 
   /// Where the number of batches stands, which is the index of the next one.
-  const std::int64_t* batches() { return &address()->batches; }
+  const std::int64_t* batches() { return &totals_.address()->batches; }
 
  private:
-  EpochTotals* address() { return reinterpret_cast<EpochTotals*>(bytes_.device_data<std::uint8_t>()); }
-
-  kg::Tensor bytes_;
+  OnCuda<EpochTotals> totals_;
+  OnCuda<BatchTotals> batches_;
 };
 
 class StepsOnCuda : public TrainingSteps {
  public:
-  StepsOnCuda(kg::nn::Module& network, Sgd& sgd, const Split& split, const LoaderOptions& options, bool graph)
-      : network_(network), sgd_(sgd), loader_(split, options), use_graph_(graph) {}
+  StepsOnCuda(const Learner& learner, const Split& split, const LoaderOptions& options, bool graph)
+      : learner_(learner), loader_(split, options), totals_(loader_.batches()), use_graph_(graph) {}
 
   void start_epoch(int epoch) override {
     loader_.start_epoch(epoch);
@@ -132,18 +173,18 @@ class StepsOnCuda : public TrainingSteps {
   }
 
   EpochTotals totals() override { return totals_.read(); }
+  std::vector<BatchTotals> batch_totals() override { return totals_.read_batches(); }
   int steps_between_totals() const override { return 50; }
 
  private:
   void run_kernels(int size) {
     const Batch batch = loader_.batch(totals_.batches(), size);
-    train_on(batch, network_, sgd_, [&](const kg::Tensor& output, const kg::Tensor& loss) {
+    train_on(batch, learner_, [&](const kg::Tensor& output, const kg::Tensor& loss) {
       totals_.add(output, batch.labels, loss);
     });
   }
 
-  kg::nn::Module& network_;
-  Sgd& sgd_;
+  Learner learner_;
   ResidentLoader loader_;
   TotalsOnCuda totals_;
   bool use_graph_;
@@ -153,14 +194,14 @@ class StepsOnCuda : public TrainingSteps {
 
 }  // namespace
 
-std::unique_ptr<TrainingSteps> steps_on_cpu(kg::nn::Module& network, Sgd& sgd, const Split& split,
+std::unique_ptr<TrainingSteps> steps_on_cpu(const Learner& learner, const Split& split,
                                             const LoaderOptions& options) {
-  return std::make_unique<StepsOnCpu>(network, sgd, split, options);
+  return std::make_unique<StepsOnCpu>(learner, split, options);
 }
 
-std::unique_ptr<TrainingSteps> steps_on_cuda(kg::nn::Module& network, Sgd& sgd, const Split& split,
+std::unique_ptr<TrainingSteps> steps_on_cuda(const Learner& learner, const Split& split,
                                              const LoaderOptions& options, bool graph) {
-  return std::make_unique<StepsOnCuda>(network, sgd, split, options, graph);
+  return std::make_unique<StepsOnCuda>(learner, split, options, graph);
 }
 
 }  // namespace mnist

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "epoch_totals.h"
 #include "kernelgrad/nn.h"
 #include "loader.h"
 #include "sgd.h"
+#include "weight_average.h"
 
 namespace mnist {
 
@@ -15,6 +17,7 @@ namespace mnist {
 ///     steps->start_epoch(epoch);
 ///     for (int index = 0; index < steps->batches(); ++index) steps->run(index);
 ///     steps->totals();
+///     steps->batch_totals();
 class TrainingSteps {
  public:
   virtual ~TrainingSteps() = default;
@@ -28,18 +31,28 @@ class TrainingSteps {
   virtual void run(int index) = 0;
   /// What the epoch has come to, once the steps under way are done.
   virtual EpochTotals totals() = 0;
+  /// What each of the epoch's batches so far measured, in order, once the steps under way are done.
+  virtual std::vector<BatchTotals> batch_totals() = 0;
   /// How many steps should lie between two calls of totals(), lest the device be kept waiting.
   virtual int steps_between_totals() const = 0;
 };
 
+/// What is trained, and how a batch changes it.
+struct Learner {
+  kg::nn::Module& network;  ///< gives log-probabilities
+  Sgd& sgd;
+  double label_smoothing = 0;        ///< of 1: how much of each label is spread evenly over all classes
+  WeightAverage* average = nullptr;  ///< updated after each step, if there is one
+};
+
 /// Steps on the CPU, one at a time.
-std::unique_ptr<TrainingSteps> steps_on_cpu(kg::nn::Module& network, Sgd& sgd, const Split& split,
+std::unique_ptr<TrainingSteps> steps_on_cpu(const Learner& learner, const Split& split,
                                             const LoaderOptions& options);
 
 /// Steps on Device::cuda(), where the network must be: data, augmentation and totals are there too, and a
 /// step is queued without waiting for the one before. With `graph` the steps from the second full batch on
 /// replay a recording of one step, a single launch each instead of one for every kernel: same bits.
-std::unique_ptr<TrainingSteps> steps_on_cuda(kg::nn::Module& network, Sgd& sgd, const Split& split,
+std::unique_ptr<TrainingSteps> steps_on_cuda(const Learner& learner, const Split& split,
                                              const LoaderOptions& options, bool graph = true);
 
 }  // namespace mnist

@@ -17,12 +17,12 @@ namespace {
 }  // namespace
 
 template <class T>
-void sgd_step(std::span<const SgdParameter<T>>, const SgdConstants&, const double*, kg::kernels::Stream) {
+void sgd_step(std::span<const SgdParameter<T>>, const SgdConstants&, const SgdRates*, kg::kernels::Stream) {
   absent("sgd_step");
 }
-template void sgd_step(std::span<const SgdParameter<float>>, const SgdConstants&, const double*,
+template void sgd_step(std::span<const SgdParameter<float>>, const SgdConstants&, const SgdRates*,
                        kg::kernels::Stream);
-template void sgd_step(std::span<const SgdParameter<double>>, const SgdConstants&, const double*,
+template void sgd_step(std::span<const SgdParameter<double>>, const SgdConstants&, const SgdRates*,
                        kg::kernels::Stream);
 
 void augment_batch(const AugmentSource&, const std::int64_t*, int, float*, std::int64_t*,
@@ -31,7 +31,7 @@ void augment_batch(const AugmentSource&, const std::int64_t*, int, float*, std::
 }
 
 void metrics_add_batch(std::int64_t, std::int64_t, const float*, const std::int64_t*, const float*,
-                       EpochTotals*, kg::kernels::Stream) {
+                       EpochTotals*, BatchTotals*, kg::kernels::Stream) {
   absent("metrics_add_batch");
 }
 

@@ -24,8 +24,13 @@ struct SgdParameter {
 
 /// What stays the same from step to step.
 struct SgdConstants {
-  double momentum, dampening, weight_decay;
+  double dampening, weight_decay;
   bool nesterov;
+};
+
+/// What a schedule changes, in device memory.
+struct SgdRates {
+  double learning_rate, momentum;
 };
 
 /// How many blocks of threads work on a parameter of `count` elements of `element_size` bytes.
@@ -42,7 +47,7 @@ inline constexpr std::size_t sgd_parameters_per_launch = 96;
 /// and double.
 template <class T>
 void sgd_step(std::span<const SgdParameter<T>> parameters, const SgdConstants& constants,
-              const double* learning_rate, kg::kernels::Stream);
+              const SgdRates* rates, kg::kernels::Stream);
 
 /// A data set and what an epoch does with it.
 struct AugmentSource {
@@ -52,22 +57,25 @@ struct AugmentSource {
   const std::int32_t* order;  ///< [all] the image at each place of the epoch
   const PixelOp* ops;         ///< [all, ops_per_image] what happens to it
   int ops_per_image;
+  Workspace workspace;  ///< of the operations
+  int output_pixels;    ///< of each image that comes of them
   const float* levels;  ///< [256] what the network sees of each grey
   int batch_size;       ///< of every batch but the last
 };
 
-/// The most pixels that an image may have.
-inline constexpr int augment_largest_image = 24 * 1024;
+/// The largest workspace.
+inline constexpr Workspace augment_limit{.pixels = 24 * 1024, .tap_integers = 3584};
 
-/// Batch number *batch of the epoch, which has `count` images: images [count, height, width] and their
+/// Batch number *batch of the epoch, which has `count` images: images [count, output_pixels] and their
 /// labels.
 void augment_batch(const AugmentSource& source, const std::int64_t* batch, int count, float* images,
                    std::int64_t* labels, kg::kernels::Stream);
 
 /// Adds a batch to the totals: its mean loss, and its `rows` log-probabilities [rows, classes] with labels.
-/// The largest log-probability is the prediction, the first among equals, NaN before all.
+/// The largest log-probability is the prediction, the first among equals, NaN before all. What it measured of
+/// the batch alone goes to batches[totals->batches], before that number is counted up.
 void metrics_add_batch(std::int64_t rows, std::int64_t classes, const float* log_probabilities,
                        const std::int64_t* labels, const float* loss, EpochTotals* totals,
-                       kg::kernels::Stream);
+                       BatchTotals* batches, kg::kernels::Stream);
 
 }  // namespace mnist::cuda

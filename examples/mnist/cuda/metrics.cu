@@ -4,8 +4,8 @@
 #include "kernels/cuda/common/reduce.h"
 #include "kernels/cuda/common/shared_memory.h"
 
-/// Adds a batch to the epoch's totals, which stay in device memory: reading them in every step would stop the
-/// GPU for as long as a small network's whole step takes.
+/// Adds a batch to the epoch's totals, and to the list of its batches. Both stay in device memory: reading
+/// them in every step would stop the GPU for as long as a small network's whole step takes.
 ///
 /// One block, a thread for each row in turn: a batch has some hundred rows of ten numbers. The totals are
 /// then up to a single thread, in double, in the order of the CPU: no atomics, same bits every time.
@@ -34,37 +34,40 @@ __device__ std::int64_t largest(const float* values, std::int64_t count) {
   return best;
 }
 
-__device__ void add_batch(EpochTotals& totals, double loss, std::int64_t correct, std::int64_t images) {
-  if (!isfinite(loss) && totals.diverged_batch < 0) {
+__device__ void add_batch(EpochTotals& totals, BatchTotals* batches, const BatchTotals& batch) {
+  if (!isfinite(batch.loss) && totals.diverged_batch < 0) {
     totals.diverged_batch = totals.batches;
-    totals.diverged_loss = loss;
+    totals.diverged_loss = batch.loss;
   }
-  totals.loss = sum(totals.loss, product(loss, static_cast<double>(images)));
-  totals.correct += correct;
-  totals.images += images;
+  batches[totals.batches] = batch;
+  totals.loss = sum(totals.loss, product(batch.loss, static_cast<double>(batch.images)));
+  totals.correct += batch.correct;
+  totals.images += batch.images;
   totals.batches += 1;
-  totals.last_loss = loss;
+  totals.last_loss = batch.loss;
 }
 
 __global__ void __launch_bounds__(block_size)
     metrics_add_batch_kernel(std::int64_t rows, std::int64_t classes, const float* log_probabilities,
-                             const std::int64_t* labels, const float* loss, EpochTotals* totals) {
+                             const std::int64_t* labels, const float* loss, EpochTotals* totals,
+                             BatchTotals* batches) {
   SharedMemory shared;
   int* const scratch = shared.array<int>(reduce_scratch);
   int correct = 0;
   for (std::int64_t row = threadIdx.x; row < rows; row += block_size)
     correct += largest(log_probabilities + row * classes, classes) == labels[row];
   correct = block_reduce(correct, Sum{}, scratch);
-  if (threadIdx.x == 0) add_batch(*totals, *loss, correct, rows);
+  if (threadIdx.x == 0) add_batch(*totals, batches, {.loss = *loss, .correct = correct, .images = rows});
 }
 
 }  // namespace
 
 void metrics_add_batch(std::int64_t rows, std::int64_t classes, const float* log_probabilities,
-                       const std::int64_t* labels, const float* loss, EpochTotals* totals, Stream stream) {
+                       const std::int64_t* labels, const float* loss, EpochTotals* totals,
+                       BatchTotals* batches, Stream stream) {
   launch<metrics_add_batch_kernel>(
       {.blocks = 1, .threads = block_size, .shared_bytes = SharedLayout().array<int>(reduce_scratch).bytes()},
-      stream, rows, classes, log_probabilities, labels, loss, totals);
+      stream, rows, classes, log_probabilities, labels, loss, totals, batches);
 }
 
 }  // namespace mnist::cuda

@@ -17,9 +17,9 @@
 /// thread a pack of 16 bytes. Blocks beyond a short parameter's end leave at once.
 ///
 /// Moves 20 bytes a float32 element (reads w, g, v, writes w, v) and 12 without momentum, for 7 or 4
-/// operations. The learning rate is read from device memory, and so is whether a block has stepped before: a
-/// recorded launch stays right when the one changes, and whether or not it was recorded before the first
-/// step.
+/// operations. Learning rate and momentum are read from device memory, and so is whether a block has stepped
+/// before: a recorded launch stays right when the ones change, and whether or not it was recorded before the
+/// first step.
 ///
 /// No two threads write to one place, and no operation is fused: same bits as the CPU's.
 namespace mnist::cuda {
@@ -43,14 +43,14 @@ struct SgdTable {
 
 template <class T>
 struct Factors {
-  T momentum, kept, decay;
+  T kept, decay;
   bool nesterov;
 };
 
 template <class T>
 __global__ void __launch_bounds__(block_size)
     sgd_step_kernel(const __grid_constant__ SgdTable<T> table, const Factors<T> factors,
-                    const double* learning_rate) {
+                    const SgdRates* rates) {
   const SgdParameter<T>& p = table.parameters[blockIdx.y];
   constexpr int elements_per_block = block_size * pack_size<T>;
   const std::int64_t block_begin = std::int64_t{blockIdx.x} * elements_per_block;
@@ -64,7 +64,7 @@ __global__ void __launch_bounds__(block_size)
     if (threadIdx.x == 0) p.started[blockIdx.x] = 1;
   }
 
-  const T rate = static_cast<T>(*learning_rate);
+  const T rate = static_cast<T>(rates->learning_rate), momentum = static_cast<T>(rates->momentum);
   const std::int64_t begin = block_begin + static_cast<int>(threadIdx.x) * pack_size<T>;
   Pack<T> w = load_pack(p.parameter, begin, p.count);
   const Pack<T> gradient = load_pack(p.gradient, begin, p.count);
@@ -74,8 +74,8 @@ __global__ void __launch_bounds__(block_size)
     const T slope = sum(gradient.values[i], product(factors.decay, w.values[i]));
     T move = slope;
     if (p.velocity) {
-      v.values[i] = first ? slope : sum(product(factors.momentum, v.values[i]), product(factors.kept, slope));
-      move = factors.nesterov ? sum(slope, product(factors.momentum, v.values[i])) : v.values[i];
+      v.values[i] = first ? slope : sum(product(momentum, v.values[i]), product(factors.kept, slope));
+      move = factors.nesterov ? sum(slope, product(momentum, v.values[i])) : v.values[i];
     }
     w.values[i] = sum(w.values[i], -product(rate, move));
   }
@@ -84,8 +84,8 @@ __global__ void __launch_bounds__(block_size)
 }
 
 template <class T>
-void step_some(std::span<const SgdParameter<T>> parameters, const Factors<T>& factors,
-               const double* learning_rate, Stream stream) {
+void step_some(std::span<const SgdParameter<T>> parameters, const Factors<T>& factors, const SgdRates* rates,
+               Stream stream) {
   SgdTable<T> table{};
   std::ranges::copy(parameters, table.parameters);
   std::int64_t blocks = 0;
@@ -93,25 +93,24 @@ void step_some(std::span<const SgdParameter<T>> parameters, const Factors<T>& fa
   launch<sgd_step_kernel<T>>(
       {.blocks = {kg::kernels::cuda::block_count(blocks), static_cast<unsigned>(parameters.size())},
        .threads = block_size},
-      stream, table, factors, learning_rate);
+      stream, table, factors, rates);
 }
 
 }  // namespace
 
 template <class T>
 void sgd_step(std::span<const SgdParameter<T>> parameters, const SgdConstants& constants,
-              const double* learning_rate, Stream stream) {
-  const Factors<T> factors{.momentum = static_cast<T>(constants.momentum),
-                           .kept = static_cast<T>(1 - constants.dampening),
+              const SgdRates* rates, Stream stream) {
+  const Factors<T> factors{.kept = static_cast<T>(1 - constants.dampening),
                            .decay = static_cast<T>(constants.weight_decay),
                            .nesterov = constants.nesterov};
   while (!parameters.empty()) {
     const std::size_t some = std::min(parameters.size(), sgd_parameters_per_launch);
-    step_some(parameters.first(some), factors, learning_rate, stream);
+    step_some(parameters.first(some), factors, rates, stream);
     parameters = parameters.subspan(some);
   }
 }
-template void sgd_step(std::span<const SgdParameter<float>>, const SgdConstants&, const double*, Stream);
-template void sgd_step(std::span<const SgdParameter<double>>, const SgdConstants&, const double*, Stream);
+template void sgd_step(std::span<const SgdParameter<float>>, const SgdConstants&, const SgdRates*, Stream);
+template void sgd_step(std::span<const SgdParameter<double>>, const SgdConstants&, const SgdRates*, Stream);
 
 }  // namespace mnist::cuda

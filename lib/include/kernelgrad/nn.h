@@ -141,6 +141,8 @@ class Conv2d : public Module {
   Conv2d(std::int64_t in_channels, std::int64_t out_channels, Pair kernel, const Conv2dOptions& options = {});
   Tensor forward(const Tensor& x) override;
   std::string_view type_name() const override { return "Conv2d"; }
+  Pair kernel() const { return {weight_.size(2), weight_.size(3)}; }
+  const kg::Conv2dOptions& options() const { return options_; }
 
  private:
   Tensor weight_, bias_;
@@ -189,10 +191,18 @@ class BatchNorm2d : public Module {
   BatchNorm2dOptions options_;
 };
 
+struct ReLUOptions {
+  bool functional = false;  ///< Stands for a call of relu() without a module: named as Functional is.
+};
+
 class ReLU : public Module {
  public:
+  explicit ReLU(const ReLUOptions& options = {}) : options_(options) {}
   Tensor forward(const Tensor& x) override { return relu(x); }
-  std::string_view type_name() const override { return "ReLU"; }
+  std::string_view type_name() const override { return options_.functional ? "Functional" : "ReLU"; }
+
+ private:
+  ReLUOptions options_;
 };
 
 /// kg::dropout with probability p in training, the identity otherwise.
@@ -212,6 +222,8 @@ class MaxPool2d : public Module {
   explicit MaxPool2d(Pair kernel, const PoolOptions& options = {}) : kernel_(kernel), options_(options) {}
   Tensor forward(const Tensor& x) override { return max_pool2d(x, kernel_, options_); }
   std::string_view type_name() const override { return "MaxPool2d"; }
+  Pair kernel() const { return kernel_; }
+  const PoolOptions& options() const { return options_; }
 
  private:
   Pair kernel_;
@@ -223,6 +235,8 @@ class AvgPool2d : public Module {
   explicit AvgPool2d(Pair kernel, const PoolOptions& options = {}) : kernel_(kernel), options_(options) {}
   Tensor forward(const Tensor& x) override { return avg_pool2d(x, kernel_, options_); }
   std::string_view type_name() const override { return "AvgPool2d"; }
+  Pair kernel() const { return kernel_; }
+  const PoolOptions& options() const { return options_; }
 
  private:
   Pair kernel_;

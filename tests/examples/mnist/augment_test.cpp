@@ -1,10 +1,12 @@
 #include "augment.h"
 
+#include <array>
 #include <cmath>
 #include <numbers>
 #include <string>
 
 #include "catch.h"
+#include "idx_fixture.h"
 #include "kernelgrad/error.h"
 
 namespace mnist {
@@ -120,6 +122,103 @@ TEST_CASE("warp_affine refuses a scale that is not positive", "[augment]") {
   CHECK_THROWS_AS(warp(in, 2, 2, {.scale = 0}), kg::Error);
   CHECK_THROWS_AS(warp(in, 2, 2, {.scale = -1}), kg::Error);
   CHECK_THROWS_AS(warp(in, 2, 2, {.scale = std::nan("")}), kg::Error);
+}
+
+TEST_CASE("rotate turns counter-clockwise about the centre", "[augment]") {
+  constexpr int size = 9;
+  const Pixels in = noise(size, size);
+  const auto rotated = [&](double angle) {
+    Pixels out(in.size());
+    rotate(in.data(), out.data(), size, size, angle, 9);
+    return out;
+  };
+  CHECK(rotated(0) == in);
+  CHECK(rotated(-720) == in);
+  const Pixels quarter = rotated(90), other_way = rotated(-90), half = rotated(180);
+  for (int y = 0; y < size; ++y)
+    for (int x = 0; x < size; ++x) {
+      REQUIRE(at(quarter, size, size, size - 1 - x, y, 0) == at(in, size, size, y, x, 0));
+      REQUIRE(at(other_way, size, size, x, size - 1 - y, 0) == at(in, size, size, y, x, 0));
+      REQUIRE(at(half, size, size, size - 1 - y, size - 1 - x, 0) == at(in, size, size, y, x, 0));
+    }
+  CHECK(rotated(45)[0] == 9);
+}
+
+Image image_of(const Pixels& pixels, int height, int width) {
+  Image image;
+  image.assign(pixels, height, width);
+  return image;
+}
+
+const Normalize normalize(0.1307f, 0.3081f);
+
+TEST_CASE("rotate_normalized turns what the network sees, and fills with normalised values", "[augment]") {
+  constexpr int size = 6;
+  const Image image = image_of(noise(size, size), size, size);
+  std::vector<float> levels(image.pixels.size()), out(image.pixels.size());
+  normalize(image.pixels, levels.data());
+  rotate_normalized(image, normalize, 0, 0, out.data());
+  CHECK(out == levels);
+  rotate_normalized(image, normalize, 90, 0, out.data());
+  for (std::size_t y = 0; y < size; ++y)
+    for (std::size_t x = 0; x < size; ++x) REQUIRE(out[(size - 1 - x) * size + y] == levels[y * size + x]);
+  for (const std::uint8_t fill : {0, 2}) {
+    rotate_normalized(image, normalize, 45, fill, out.data());
+    for (const std::size_t corner : {0, size - 1, size * (size - 1), size * size - 1})
+      CHECK(out[corner] == static_cast<float>(fill));
+  }
+}
+
+Pixels resized(const Pixels& pixels, int height, int width, const Region& region, const ImageSize& size) {
+  Image image = image_of(pixels, height, width), scratch;
+  resized_crop(image, scratch, region, size);
+  CHECK(image.size() == size);
+  return image.pixels;
+}
+
+TEST_CASE("resized_crop interpolates where it enlarges, and averages where it shrinks", "[augment]") {
+  // The centres of four pixels lie at 0.25, 0.75, 1.25 and 1.75 of two, whose own lie at 0.5 and 1.5.
+  CHECK(resized({0, 100}, 1, 2, {0, 0, 1, 2}, {1, 4}) == Pixels{0, 25, 75, 100});
+  CHECK(resized({0, 100}, 2, 1, {0, 0, 2, 1}, {4, 1}) == Pixels{0, 25, 75, 100});
+  // Four pixels at distances of 0.5, 0.5, 1.5 and 2.5, in a triangle of half-width 2: weights 3, 3, 1 and 0
+  // of 7.
+  CHECK(resized({0, 70, 140, 210}, 1, 4, {0, 0, 1, 4}, {1, 2}) == Pixels{50, 160});
+  CHECK(resized({0, 70, 140, 210}, 4, 1, {0, 0, 4, 1}, {2, 1}) == Pixels{50, 160});
+  // Nothing outside of the region counts.
+  CHECK(resized({9, 9, 9, 0, 100, 9, 9, 9, 9}, 3, 3, {1, 0, 1, 2}, {1, 4}) == Pixels{0, 25, 75, 100});
+  CHECK(resized({9, 9, 9, 0, 100, 9, 9, 9, 9}, 3, 3, {1, 0, 1, 2}, {2, 4}) ==
+        Pixels{0, 25, 75, 100, 0, 25, 75, 100});
+  CHECK(resized(Pixels(31 * 7, 255), 31, 7, {2, 1, 29, 5}, {5, 33}) == Pixels(5 * 33, 255));
+  CHECK(resized({1, 2, 3, 4}, 2, 2, {1, 0, 1, 2}, {1, 2}) == Pixels{3, 4});
+}
+
+TEST_CASE("resized_crop refuses a region that is not in the image", "[augment]") {
+  const auto refused = [](const Region& region) {
+    Image image = image_of(noise(3, 5), 3, 5), scratch;
+    CHECK(contains(error_of([&] { resized_crop(image, scratch, region, 4); }), "an image of 3x5"));
+  };
+  refused({-1, 0, 2, 2});
+  refused({0, -1, 2, 2});
+  refused({2, 0, 2, 2});
+  refused({0, 4, 2, 2});
+  refused({0, 0, 0, 2});
+  refused({0, 0, 2, 0});
+}
+
+TEST_CASE("center_crop takes the middle, or puts the image there", "[augment]") {
+  const Pixels numbers = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+  const auto cropped = [&](const ImageSize& size) {
+    Image image = image_of(numbers, 3, 3), scratch;
+    center_crop(image, scratch, size);
+    CHECK(image.size() == size);
+    return image.pixels;
+  };
+  CHECK(cropped(3) == numbers);
+  CHECK(cropped(1) == Pixels{5});
+  CHECK(cropped({1, 2}) == Pixels{4, 5});  // half a pixel: Python rounds to the even number, 0
+  CHECK(cropped({1, 5}) == Pixels{0, 4, 5, 6, 0});
+  CHECK(cropped({1, 4}) == Pixels{4, 5, 6, 0});
+  CHECK(cropped({5, 1}) == Pixels{0, 2, 5, 8, 0});
 }
 
 TEST_CASE("brightness multiplies, truncates and clips", "[augment]") {
@@ -259,6 +358,93 @@ TEST_CASE("ColorJitter draws factors uniformly and every order equally often", "
   CHECK(chi_squared(orders, std::vector<double>(24, 1.0 / 24)) < 2.2);
 }
 
+TEST_CASE("RandomRotation draws an angle uniformly", "[augment]") {
+  const RandomRotation rotation{.degrees = {-7, 3}};
+  check_uniform("degrees", -7, 3, [&](auto i) {
+    kg::RandomStream random = stream(8, i);
+    return rotation.sample(random);
+  });
+}
+
+TEST_CASE("RandomResizedCrop draws area, ratio and corner uniformly", "[augment]") {
+  constexpr int size = 10000;  // so large that rounding edges to pixels does not matter
+  const RandomResizedCrop crop{.size = 28, .scale = {0.2, 0.5}, .ratio = {1 / 1.9, 1.9}};  // edges up to 9747
+  const auto sample = [&](std::uint32_t image) {
+    kg::RandomStream random = stream(9, image);
+    return crop.sample(size, size, random);
+  };
+  const auto area = [](const Region& r) { return static_cast<double>(r.height) * r.width / (size * size); };
+  const auto log_ratio = [](const Region& r) { return std::log(static_cast<double>(r.width) / r.height); };
+  const double largest = std::log(1.9), area_slack = 1e-4, ratio_slack = 5e-4;  // by rounded edges
+  check_uniform("area", 0.2 - area_slack, 0.5 + area_slack, [&](auto i) { return area(sample(i)); });
+  check_uniform("ratio", -largest - ratio_slack, largest + ratio_slack,
+                [&](auto i) { return log_ratio(sample(i)); });
+  check_uniform("top", 0, 1, [&](auto i) { return (sample(i).top + 0.5) / (size - sample(i).height + 1); });
+  check_uniform("left", 0, 1, [&](auto i) { return (sample(i).left + 0.5) / (size - sample(i).width + 1); });
+}
+
+TEST_CASE("RandomResizedCrop takes the largest region in the middle where none fits", "[augment]") {
+  const auto sample = [](int height, int width, const RandomResizedCrop& crop) {
+    kg::RandomStream random = stream(10, 0);
+    const Region region = crop.sample(height, width, random);
+    return std::array{region.top, region.left, region.height, region.width};
+  };
+  const RandomResizedCrop all{.size = 28, .scale = {1, 1}, .ratio = {0.5, 2}};
+  CHECK(sample(10, 60, all) == std::array{0, 20, 10, 20});
+  CHECK(sample(61, 10, all) == std::array{20, 0, 20, 10});
+  CHECK(sample(28, 28, {.size = 28, .scale = {3, 4}}) == std::array{0, 0, 28, 28});
+  CHECK(sample(28, 28, {.size = 28, .scale = {1e300, 1e300}}) == std::array{0, 0, 28, 28});
+  CHECK(sample(28, 28, {.size = 28, .scale = {1e-300, 1e-300}}) == std::array{0, 0, 28, 28});
+}
+
+TEST_CASE("RandomApply applies all of its transforms or none", "[augment]") {
+  constexpr int images = 20000;
+  const RandomApply sometimes{.p = 0.3, .transforms = {CenterCrop{.size = {4, 9}}, Resize{.size = 5}}};
+  const auto applied = [](const RandomApply& apply) {
+    int count = 0;
+    for (std::uint32_t index = 0; index < images; ++index) {
+      Image image = image_of(noise(6, 7), 6, 7), scratch;
+      kg::RandomStream random = stream(11, index);
+      Augmentation({apply}).apply(image, scratch, random);
+      if (image.size() == ImageSize{5}) {
+        ++count;
+      } else {
+        REQUIRE(image.size() == ImageSize{6, 7});
+        REQUIRE(image.pixels == noise(6, 7));
+      }
+    }
+    return count;
+  };
+  // Five standard deviations.
+  CHECK(std::abs(applied(sometimes) - 0.3 * images) < 5 * std::sqrt(0.3 * 0.7 * images));
+  CHECK(applied({.p = 0, .transforms = sometimes.transforms}) == 0);
+  CHECK(applied({.p = 1, .transforms = sometimes.transforms}) == images);
+}
+
+TEST_CASE("Augmentation knows what images come to", "[augment]") {
+  const RandomApply cropped{.p = 0.1, .transforms = {CenterCrop{.size = 24}}};
+  CHECK(Augmentation().output_size({28, 30}) == ImageSize{28, 30});
+  CHECK(Augmentation({cropped, Resize{.size = {5, 6}}}).output_size(28) == ImageSize{5, 6});
+  CHECK(Augmentation({cropped}).output_size(24) == ImageSize{24});
+  CHECK(Augmentation({RandomApply{.p = 1, .transforms = {CenterCrop{.size = 24}}}}).output_size(28) ==
+        ImageSize{24});
+  CHECK(Augmentation({RandomResizedCrop{.size = {3, 4}}, affine, color_jitter}).output_size(28) ==
+        ImageSize{3, 4});
+  CHECK(contains(error_of([&] {
+                   Augmentation({cropped}).output_size({28, 30});
+                 }),
+                 "a 28x30 image becomes 24x24 or 28x30"));
+
+  const auto pixels = [](std::vector<Transform> transforms) {
+    return Augmentation(std::move(transforms)).workspace({31, 5}).pixels;
+  };
+  CHECK(pixels({}) == 31 * 5);
+  CHECK(pixels({CenterCrop{.size = {40, 6}}, CenterCrop{.size = 2}}) == 40 * 6);
+  CHECK(pixels({Resize{.size = {3, 20}}}) == 31 * 20);  // columns first
+  CHECK(pixels({RandomApply{.transforms = {CenterCrop{.size = {50, 2}}}}, Resize{.size = {3, 20}}}) ==
+        50 * 20);
+}
+
 Pixels augmented(const Augmentation& augmentation, std::uint32_t epoch, std::uint32_t index, Image& image,
                  Image& scratch) {
   image.assign(noise(28, 28, index), 28, 28);
@@ -306,6 +492,34 @@ TEST_CASE("Augmentation does what its transforms sample", "[augment]") {
   }
 }
 
+TEST_CASE("Augmentation carries sizes from one transform to the next", "[augment]") {
+  const RandomResizedCrop crop{.size = {20, 24}, .scale = {0.3, 1}};
+  const RandomRotation rotation{.degrees = 30, .fill = 5};
+  const RandomRotation after{.degrees = {40, 50}};
+  const Augmentation augmentation({CenterCrop{.size = {40, 22}}, crop, rotation, Resize{.size = {9, 33}},
+                                   RandomApply{.p = 1, .transforms = {affine}}},
+                                  {.after_normalize = after});
+  for (std::uint32_t index = 0; index < 20; ++index) {
+    Image image = image_of(noise(31, 28, index), 31, 28), scratch;
+    std::vector<float> values(9 * 33), expected_values(9 * 33);
+    kg::RandomStream random = stream(12, index);
+    augmentation.apply(image, scratch, random, normalize, values.data());
+
+    Image expected = image_of(noise(31, 28, index), 31, 28);
+    kg::RandomStream again = stream(12, index);
+    center_crop(expected, scratch, {40, 22});
+    resized_crop(expected, scratch, crop.sample(40, 22, again), {20, 24});
+    const Pixels before = expected.pixels;
+    rotate(before.data(), expected.pixels.data(), 20, 24, rotation.sample(again), 5);
+    resized_crop(expected, scratch, {0, 0, 20, 24}, {9, 33});
+    again.uniform();  // RandomApply's
+    expected.pixels = warp(expected.pixels, 9, 33, affine.sample(9, 33, again));
+    CHECK(image.pixels == expected.pixels);
+    rotate_normalized(expected, normalize, after.sample(again), 0, expected_values.data());
+    CHECK(values == expected_values);
+  }
+}
+
 TEST_CASE("Augmentation applies its transforms in their order", "[augment]") {
   const RandomAffine away{.translate = {1, 1}, .scale = {1e-3, 1e-3}, .fill = 100};  // only fill remains
   const ColorJitter brighter{.brightness = 1};
@@ -341,6 +555,16 @@ TEST_CASE("Augmentation refuses arguments that torchvision refuses", "[augment]"
   refused(RandomAffine{.scale = {1.1, 0.9}}, "scale");
   refused(RandomAffine{.shear_x = 90}, "shear_x");
   refused(RandomAffine{.shear_y = {-91, 0}}, "shear_y");
+  refused(RandomRotation{.degrees = {1, 0}}, "RandomRotation: degrees is [1, 0]");
+  refused(RandomResizedCrop{.size = 0}, "RandomResizedCrop: size is 0x0");
+  refused(RandomResizedCrop{.size = 28, .scale = {0, 1}}, "scale is [0, 1]");
+  refused(RandomResizedCrop{.size = 28, .ratio = {2, 1}}, "ratio is [2, 1]");
+  refused(Resize{.size = {5, -1}}, "Resize: size is 5x-1");
+  refused(CenterCrop{.size = {0, 5}}, "CenterCrop: size is 0x5");
+  refused(RandomApply{.p = 1.1}, "RandomApply: p is 1.1");
+  refused(RandomApply{.p = nan}, "RandomApply: p is");
+  refused(RandomApply{.transforms = {Resize{.size = 0}}}, "Resize: size is 0x0");
+  CHECK_THROWS_AS(Augmentation({}, {.after_normalize = RandomRotation{.degrees = nan}}), kg::Error);
   refused(ColorJitter{.brightness = -0.1}, "brightness is -0.1");
   refused(ColorJitter{.contrast = nan}, "contrast");
   refused(ColorJitter{.saturation = -1}, "saturation");

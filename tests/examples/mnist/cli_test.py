@@ -24,8 +24,10 @@ from pathlib import Path
 
 MNIST = os.path.abspath(sys.argv[1])
 HEADER = "epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy,seconds"
-FILES = ["confusion.png", "curves.png", "metrics.csv", "misclassified.png", "model.safetensors"]
-COMMANDS = ["train", "eval", "predict", "list", "summary"]
+TEST_FILES = ["confusion.png", "misclassified.png", "per_class.csv", "per_class.png", "predictions.png"]
+FILES = sorted(TEST_FILES + ["augmented.png", "batches.csv", "comparison.png", "curves.png", "metrics.csv",
+                             "model.safetensors", "train.log"])
+COMMANDS = ["train", "sweep", "eval", "predict", "list", "summary", "rf"]
 TRAIN_IMAGES, TEST_IMAGES = 200, 50
 # A hanging program fails its test instead of holding up the others; sanitizers and busy machines are slow.
 TIMEOUT = 120
@@ -158,10 +160,17 @@ class Help(Test):
             self.assertIn(f"--{option}", train_help)
 
     def test_list_names_every_model(self):
-        lines = self.succeed("list").splitlines()
-        self.assertIn("s7_final", [line.split()[0] for line in lines])
+        heading, *lines = self.succeed("list").splitlines()
+        self.assertEqual(heading.split()[:3], ["id", "parameters", "published"])
+        self.assertGreaterEqual(len(lines), 34)
+        rows = {line.split()[0]: line.split()[1:3] for line in lines}
+        self.assertEqual(rows["s7_final"], ["7,676", "99.48"])
+        self.assertEqual(rows["classic_step2"], ["12,236", "~98.60"])  # said in words only
+        for model, (parameters, _) in rows.items():
+            self.assertIn(f"Total params: {parameters}\n", self.succeed("summary", model))
+            self.assertIn("| conv1   |     1 |   28 |", self.succeed("rf", model))
         for line in lines:
-            self.assertIn("Total params:", self.succeed("summary", line.split()[0]))
+            self.assertLessEqual(len(line), 100)
 
     def test_summary(self):
         table = self.succeed("summary", "s7_final")
@@ -186,13 +195,15 @@ class WrongArguments(Test):
             (["eval"], ["CHECKPOINT", "--help"]),
             (["predict", "model.safetensors"], ["FILE.png", "--help"]),
             (["summary"], ["ID", "--help"]),
+            (["rf"], ["ID", "--help"]),
         ]:
             with self.subTest(arguments=arguments):
                 self.fail_with(parts, *arguments, code=None)
 
     def test_unknown_model(self):
         self.fail_with(['"s8_final"', "s7_final"], "train", "--model", "s8_final", "--data", DATA, "--out", "out")
-        self.fail_with(['"s8_final"', "s7_final"], "summary", "s8_final")
+        for command in ("summary", "rf"):
+            self.fail_with(['"s8_final"', "s7_final"], command, "s8_final")
 
     def test_device(self):
         chosen = self.succeed("eval", RUN / "model.safetensors", "--data", DATA, "--threads", 2).splitlines()[0]
@@ -252,7 +263,8 @@ class BadData(Test):
             shutil.copytree(DATA, self.directory / "data" / dataset)
             options = [] if dataset == "mnist" else ["--dataset", dataset]
             by_default = self.succeed("eval", RUN / "model.safetensors", *options, cwd=self.directory)
-            self.assertEqual(by_default, by_option)
+            # The device and the result; the classes below have other names.
+            self.assertEqual(by_default.splitlines()[:2], by_option.splitlines()[:2])
 
 
 class Training(Test):
@@ -265,15 +277,45 @@ class Training(Test):
                                    f"results in {RUN}")
         # No terminal: the epoch, one progress line, the test line, an empty line.
         self.assertEqual(lines[2], "")
-        epochs = [lines[i:i + 4] for i in range(3, len(lines) - 1, 4)]
-        self.assertEqual(len(epochs), 6)
+        epochs = [lines[i:i + 4] for i in range(3, 3 + 6 * 4, 4)]
         for number, (epoch, progress, test, empty) in enumerate(epochs, start=1):
             self.assertEqual(epoch, f"EPOCH: {number}")
             self.assertRegex(progress, r"^Loss=\S+ Batch_id=8 Accuracy=\d+\.\d\d: 100%\|█+\| 9/9 \[.* images/s\]$")
             self.assertRegex(test, r"^Test set: Average loss: \d+\.\d{4}, Accuracy: \d+/50 \(\d+\.\d\d%\)$")
             self.assertEqual(empty, "")
+        parameters, train, test, empty, *classes, last_empty, verdict = lines[3 + 6 * 4:]
+        self.assertEqual(parameters, "Parameters: 7,676")
+        self.assertRegex(train, r"^Best Train Accuracy: \d+\.\d\d% \(epoch \d\)$")
+        self.assertRegex(test, r"^Best Test Accuracy: \d+\.\d\d% \(epoch \d\)$")
+        self.assertEqual([empty, last_empty], ["", ""])
+        self.assertEqual(len(classes), 10)
+        for line, name in zip(classes, ("0 - zero", "1 - one", "2 - two")):
+            self.assertRegex(line, rf"^Accuracy of {name} : \d+\.\d\d % \(\d/5\)$")
+        self.assertEqual(verdict, lines[-1])
         self.assertRegex(lines[-1], "^Goal not met: .*at least 99.40 % needed in each of the last 5 epochs")
         self.assertNotIn("\r", TRAINING.stdout)
+
+    def test_log_is_what_was_printed(self):
+        self.assertEqual((RUN / "train.log").read_text(), TRAINING.stdout)
+
+    def test_log_of_a_quiet_run(self):
+        self.train("--epochs", 1, "--quiet", out=self.directory)
+        lines = (self.directory / "train.log").read_text().splitlines()
+        self.assertEqual(lines[3], "EPOCH: 1")
+        self.assertRegex(lines[4], r"^Loss=\S+ Batch_id=1 Accuracy=\d+\.\d\d: 100%.* 2/2 ")
+
+    def test_batches(self):
+        rows = list(csv.DictReader((RUN / "batches.csv").read_text().splitlines()))
+        self.assertEqual([(int(row["epoch"]), int(row["batch"])) for row in rows],
+                         [(epoch, batch) for epoch in range(1, 7) for batch in range(9)])
+        for epoch, row in zip(metrics_of(RUN), rows[8::9]):
+            self.assertEqual(row["accuracy"], epoch["train_accuracy"])
+
+    def test_classes(self):
+        rows = list(csv.DictReader((RUN / "per_class.csv").read_text().splitlines()))
+        self.assertEqual([row["images"] for row in rows], ["5"] * 10)
+        correct = sum(int(row["correct"]) for row in rows)
+        self.assertEqual(correct, round(float(metrics_of(RUN)[-1]["test_accuracy"]) * TEST_IMAGES / 100))
 
     def test_results(self):
         self.assertEqual(names_in(RUN), FILES)
@@ -318,6 +360,138 @@ class Training(Test):
             self.train("--epochs", 1, "--seed", 7, "--threads", threads, "--quiet", out=self.directory / str(threads))
         one, two = ((self.directory / threads / "model.safetensors").read_bytes() for threads in "12")
         self.assertEqual(one, two)
+
+
+class Sweep(Test):
+    def setUp(self):
+        super().setUp()
+        self.out = self.directory / "sweep"
+        self.arguments = self.arguments_for(["s7_final", "classic_step2"], "1-2")
+
+    def arguments_for(self, models, seeds):
+        return ["sweep", *models, "--seeds", seeds, "--data", DATA, "--device", "cpu", "--out", self.out]
+
+    def rows(self):
+        """The lines of results.csv by (id, seed); fails unless the file is whole."""
+        text = (self.out / "results.csv").read_text()
+        self.assertTrue(text.endswith("\n"), text)
+        return {tuple(line.split(",")[:2]): line for line in text.splitlines()[1:]}
+
+    def start(self, *arguments):
+        process = subprocess.Popen([MNIST, *map(str, [*self.arguments, *arguments])], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        return process
+
+    def wait_for(self, path):
+        deadline = time.monotonic() + TIMEOUT
+        while not path.exists():
+            self.assertLess(time.monotonic(), deadline, f"{path} does not appear")
+            time.sleep(0.002)
+
+    def check_output(self, output, done, lines):
+        """The whole output, but for times."""
+        table = (self.out / "table.md").read_text()
+        self.assertTrue(output.endswith("\n\n" + table), output)
+        head, start, *progress = output[:-len("\n" + table)].splitlines()
+        self.assertRegex(head, r"^device: cpu, \d+ CPU threads?$")
+        self.assertEqual(start, f"4 runs, {done} of them done already; 2 at a time; results in {self.out}")
+        self.assertEqual(len(progress), lines)
+        for number, line in enumerate(progress, start=done + 1):
+            left = "" if number == 4 else r", about \d+ (s|min) left"
+            self.assertRegex(line, rf"^\[{number}/4\] (s7_final|classic_step2) seed [12]: \d+\.\d\d % in the last "
+                                   rf"epoch, \d+\.\d s an epoch{left}$")
+
+    def test_output_and_results(self):
+        arguments = [*self.arguments, "--epochs", 1, "--jobs", 2]
+        self.check_output(self.succeed(*arguments), done=0, lines=4)
+        runs = [f"{model}-seed{seed}" for model in ("classic_step2", "s7_final") for seed in (1, 2)]
+        self.assertEqual(names_in(self.out), sorted([".lock", "results.csv", "table.csv", "table.md", *runs]))
+        accuracies = {run: metrics_of(self.out / run)[-1]["test_accuracy"] for run in runs}
+        for (model, seed), row in self.rows().items():
+            accuracy = accuracies[f"{model}-seed{seed}"]
+            self.assertIn(f",ok,1,{7676 if model == 's7_final' else 12236}," + 4 * f"{accuracy},", row)
+        tabled = list(csv.DictReader((self.out / "table.csv").read_text().splitlines()))
+        self.assertEqual([row["id"] for row in tabled], ["s7_final", "classic_step2"])
+        for row in tabled:
+            both = [float(accuracies[f"{row['id']}-seed{seed}"]) for seed in (1, 2)]
+            self.assertAlmostEqual(float(row["last_five_mean"]), sum(both) / 2)
+            self.assertEqual((float(row["last_five_min"]), float(row["best"])), (min(both), max(both)))
+
+        before = (self.out / "results.csv").read_bytes(), (self.out / runs[0] / "train.log").stat().st_mtime_ns
+        self.check_output(self.succeed(*arguments), done=4, lines=0)
+        after = (self.out / "results.csv").read_bytes(), (self.out / runs[0] / "train.log").stat().st_mtime_ns
+        self.assertEqual(after, before)
+
+    def test_a_run_is_what_train_makes_of_it(self):
+        self.succeed(*self.arguments_for(["s7_final"], 7), "--epochs", 1)
+        self.train("--epochs", 1, "--seed", 7, "--quiet", out=self.directory / "train")
+        of_sweep, of_train = self.out / "s7_final-seed7", self.directory / "train"
+        self.assertEqual(names_in(of_sweep), sorted([*FILES, "output.txt"]))
+        for name in ("model.safetensors", "batches.csv"):
+            self.assertEqual((of_sweep / name).read_bytes(), (of_train / name).read_bytes(), name)
+
+    def test_interruption(self):
+        process = self.start("--epochs", 5)
+        self.wait_for(self.out / "results.csv")
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=TIMEOUT)
+        self.assertEqual(process.returncode, 130, stdout + stderr)
+        before = self.rows()
+        self.assertIn(len(before), (1, 2))
+        self.assertEqual(stderr, f"interrupted: {len(before)} of 4 runs are done; the same command does the rest\n")
+        output = self.succeed(*self.arguments, "--epochs", 5)
+        self.assertIn(f"4 runs, {len(before)} of them done already", output)
+        after = self.rows()
+        self.assertEqual(len(after), 4)
+        self.assertEqual({run: after[run] for run in before}, before)
+
+    def test_one_sweep_at_a_time_and_none_left_behind(self):
+        self.arguments = self.arguments_for(["s7_final"], 1)
+        process = self.start("--epochs", 1000000)
+        self.wait_for(self.out / "s7_final-seed1" / "metrics.csv")
+        self.fail_with([self.out, "another sweep"], *self.arguments, "--epochs", 1)
+        process.kill()
+        process.wait()
+        # The lock is free as soon as the run has ended too, of which nobody tells it but the system.
+        deadline = time.monotonic() + TIMEOUT
+        while mnist(*self.arguments, "--epochs", 1).returncode != 0:
+            self.assertLess(time.monotonic(), deadline)
+        self.assertEqual(list(self.rows()), [("s7_final", "1")])
+
+    def test_a_run_that_fails(self):
+        blocked = self.out / "s7_final-seed1" / "model.safetensors"
+        blocked.mkdir(parents=True)
+        result = self.fail_with(["1 of 4 runs failed", self.out], *self.arguments, "--epochs", 1)
+        self.assertIn("[1/4] s7_final seed 1: failed (exit status 1: mnist: "
+                      f"{blocked}: cannot be written", result.stdout)
+        self.assertIn(",failed,", self.rows()["s7_final", "1"])
+        self.assertEqual(sum(",ok," in row for row in self.rows().values()), 3)
+        blocked.rmdir()
+        self.assertIn("3 of them done already", self.succeed(*self.arguments, "--epochs", 1))
+
+    def test_wrong_arguments(self):
+        for arguments, parts in [(["sweep", "s8_final"], ['"s8_final"', "expected one of", "s7_final"]),
+                                 (["sweep", "--seeds", "3-1"], ["seeds", "3-1"]),
+                                 (["sweep", "--seeds", "one"], ["seeds", "one"])]:
+            self.fail_with(parts, *arguments, "--data", DATA, "--out", self.out)
+        for arguments in (["--jobs", 0], ["--epochs", 0], ["--threads", 0]):
+            self.fail_with(arguments[:1], *self.arguments, *arguments, code=None)
+        self.fail_with([self.directory / "nowhere"], "sweep", "--data", self.directory / "nowhere", "--out", self.out)
+        self.assertFalse(self.out.exists())
+
+    def test_damaged_and_other_results(self):
+        self.arguments = self.arguments_for(["s7_final"], "1-2")
+        self.succeed(*self.arguments, "--epochs", 1)
+        results = self.out / "results.csv"
+        self.fail_with([results, "s7_final seed 1", "--epochs 1", "--out"], *self.arguments, "--epochs", 2)
+        results.write_bytes(results.read_bytes()[:-5])
+        self.fail_with([f"{results}, line 3", "ends within the line"], *self.arguments, "--epochs", 1)
+
+    def test_results_that_cannot_be_written(self):
+        (self.out / "results.csv").mkdir(parents=True)
+        self.fail_with([self.out / "results.csv"], *self.arguments, "--epochs", 1)
 
 
 class Interruption(Test):
@@ -462,12 +636,14 @@ class Use(Test):
     def test_eval_gives_the_last_epochs_result(self):
         output = self.succeed("eval", RUN / "model.safetensors", "--data", DATA, "--device", "cpu")
         last_epoch = [line for line in TRAINING.stdout.splitlines() if line.startswith("Test set")][-1]
-        self.assertEqual(output.splitlines()[1], last_epoch)
+        lines = output.splitlines()
+        self.assertEqual(lines[1], last_epoch)
+        self.assertEqual(lines[3:], [line for line in TRAINING.stdout.splitlines() if line.startswith("Accuracy of")])
 
     def test_eval_draws_figures_on_demand(self):
         out = self.directory / "made" / "figures"
         self.succeed("eval", RUN / "model.safetensors", "--data", DATA, "--device", "cpu", "--out", out)
-        self.assertEqual(names_in(out), ["confusion.png", "misclassified.png"])
+        self.assertEqual(names_in(out), TEST_FILES)
         for name in names_in(out):
             self.assertEqual((out / name).read_bytes(), (RUN / name).read_bytes())
 

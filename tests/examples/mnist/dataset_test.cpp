@@ -1,7 +1,11 @@
 #include "dataset.h"
 
+#include <algorithm>
+
 #include "catch.h"
+#include "digits.h"
 #include "idx_fixture.h"
+#include "support.h"
 
 namespace mnist {
 namespace {
@@ -110,11 +114,38 @@ TEST_CASE("load_dataset refuses files that do not belong together", "[dataset]")
   }
 }
 
+TEST_CASE("a validation set is the end of the training images, which end before it", "[dataset]") {
+  const Dataset data{.train = digits(7, 1), .test = digits(3, 2)};
+  for (const int images : {1, 2, 6}) {
+    INFO(images);
+    const Dataset held_out = with_validation(data, images);
+    CHECK(held_out.train.count == 7 - images);
+    CHECK(held_out.test.count == images);
+    for (int i = 0; i < 7; ++i) {
+      const bool kept = i < 7 - images;
+      const Split& split = kept ? held_out.train : held_out.test;
+      const int place = kept ? i : i - (7 - images);
+      CHECK(std::ranges::equal(split.image(place), data.train.image(i)));
+      CHECK(split.labels.at(static_cast<std::size_t>(place)) ==
+            data.train.labels[static_cast<std::size_t>(i)]);
+    }
+    CHECK(held_out.train.images.size() == static_cast<std::size_t>(7 - images) * 28 * 28);
+    CHECK(held_out.train.labels.size() == static_cast<std::size_t>(7 - images));
+  }
+  for (const int images : {-1, 0, 7, 8})
+    kg::testing::check_error([&] { with_validation(data, images); }, {"validation", "1 to 6"});
+}
+
 TEST_CASE("class_names follow the labels", "[dataset]") {
   for (std::size_t label = 0; label < 10; ++label)
     CHECK(class_names(DatasetName::mnist)[label] == std::to_string(label));
   CHECK(class_names(DatasetName::fashion_mnist).front() == "T-shirt/top");
   CHECK(class_names(DatasetName::fashion_mnist).back() == "Ankle boot");
+  CHECK(torchvision_names(DatasetName::mnist).front() == "0 - zero");
+  CHECK(torchvision_names(DatasetName::mnist).back() == "9 - nine");
+  for (std::size_t label = 0; label < 10; ++label)
+    CHECK(torchvision_names(DatasetName::mnist)[label].substr(0, 4) == std::to_string(label) + " - ");
+  CHECK(torchvision_names(DatasetName::fashion_mnist) == class_names(DatasetName::fashion_mnist));
 }
 
 }  // namespace

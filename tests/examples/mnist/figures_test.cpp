@@ -106,10 +106,32 @@ std::vector<EpochMetrics> converging_run(int epochs) {
   return run;
 }
 
-Picture draw_curves(const std::vector<EpochMetrics>& run) {
+Picture draw_curves(const std::vector<EpochMetrics>& run, const std::vector<BatchMetrics>& batches = {}) {
   const TemporaryDirectory directory;
-  write_curves(directory / "curves.png", run);
+  write_curves(directory / "curves.png", run, batches);
   return Picture(directory / "curves.png");
+}
+
+/// Batches whose loss falls from 2.3 with a ripple, three epochs of a hundred.
+std::vector<BatchMetrics> converging_batches() {
+  std::vector<BatchMetrics> batches;
+  for (int i = 0; i < 300; ++i) {
+    const double rest = std::exp(-i / 30.0), ripple = i % 2 == 0 ? 0.02 : -0.02;
+    batches.push_back({i / 100 + 1, i % 100, 0.1 + ripple + 2.2 * rest, 98 - 88 * rest});
+  }
+  return batches;
+}
+
+Picture draw_comparison(const std::vector<EpochMetrics>& run) {
+  const TemporaryDirectory directory;
+  write_comparison(directory / "comparison.png", "a model: training and test", run);
+  return Picture(directory / "comparison.png");
+}
+
+Picture draw_class_accuracies(const ConfusionMatrix& matrix) {
+  const TemporaryDirectory directory;
+  write_class_accuracies(directory / "per_class.png", matrix);
+  return Picture(directory / "per_class.png");
 }
 
 Picture draw_confusion(const ConfusionMatrix& matrix) {
@@ -123,6 +145,9 @@ Picture draw_misclassified(const MisclassifiedImages& images) {
   write_misclassified(directory / "wrong.png", images);
   return Picture(directory / "wrong.png");
 }
+
+/// The colour of the curves of batches, lighter than that of the epochs.
+bool is_faint_blue(Pixel p) { return is_blue(p) && p.red > 130; }
 
 constexpr int kEnlarged = 8;
 
@@ -225,6 +250,78 @@ TEST_CASE("every panel shows its curve for one epoch and for a hundred", "[figur
   }
 }
 
+TEST_CASE("the training panels show every batch below the epochs", "[figures]") {
+  const auto run = converging_run(3);
+  const Picture without = draw_curves(run), with = draw_curves(run, converging_batches());
+  const auto panels = panels_of(with);
+  for (size_t i = 0; i < panels.size(); ++i) {
+    INFO("panel " << i);
+    const Patch batches = find(with, panels[i], is_faint_blue);
+    if (i >= 2) {
+      CHECK(batches.count == 0);
+      continue;
+    }
+    CHECK(batches.right - batches.left > 0.6 * with.width / 2);
+    CHECK(batches.count > 5 * find(without, panels[i], is_faint_blue).count);
+    // Falling for the loss, rising for the accuracy.
+    Box first = panels[i], last = panels[i];
+    first.top += 140;  // below the legend
+    last.top += 140;
+    first.right = batches.left + 60;
+    last.left = batches.right - 60;
+    const bool falls = find(with, first, is_faint_blue).y() < find(with, last, is_faint_blue).y();
+    CHECK(falls == (i == 0));
+  }
+}
+
+TEST_CASE("the worst batches are cut off at the frame, and nothing is drawn outside", "[figures]") {
+  const auto run = converging_run(3);
+  auto batches = converging_batches();
+  const Picture before = draw_curves(run, batches);
+  batches[0].loss = 1e6;
+  batches[0].accuracy = 0;
+  const Picture after = draw_curves(run, batches);
+  for (size_t i = 0; i < 2; ++i) {
+    INFO("panel " << i);
+    // Right of the first batches the curve is where it was.
+    Box rest = panels_of(before)[i];
+    rest.left += rest.right / 2;
+    const Patch a = find(before, rest, is_blue), b = find(after, rest, is_blue);
+    CHECK(a.count == b.count);
+    CHECK(a.top == b.top);
+    CHECK(a.bottom == b.bottom);
+  }
+  // Between legend and frame there is white, above the peak too.
+  const Box gap{panels_of(after)[0].left, 104, panels_of(after)[0].right, 116};
+  CHECK(find(after, gap, is_blue).count == 0);
+}
+
+TEST_CASE("a single batch and diverged batches are drawn", "[figures]") {
+  const Picture one = draw_curves(converging_run(1), {{1, 0, 2.3, 12.5}});
+  CHECK(find(one, panels_of(one)[0], is_faint_blue).count > 60);
+  const Picture none = draw_curves(converging_run(1), {{1, 0, kNan, 12.5}, {1, 1, kNan, 12.5}});
+  CHECK(find(none, panels_of(none)[0], is_blue).count > 60);
+}
+
+TEST_CASE("training and test stand in one chart, for accuracy and for loss", "[figures]") {
+  for (const int epochs : {1, 2, 15}) {
+    INFO(epochs << " epochs");
+    const Picture picture = draw_comparison(converging_run(epochs));
+    const int legend = 180;  // in pixels from the top; the frames begin below
+    for (const bool is_accuracy : {true, false}) {
+      INFO((is_accuracy ? "accuracy" : "loss"));
+      const int middle = picture.width / 2;
+      const Box panel{is_accuracy ? 0 : middle, legend, is_accuracy ? middle : picture.width, picture.height};
+      const Patch train = find(picture, panel, is_blue), test = find(picture, panel, is_orange);
+      CHECK(train.count > 50);
+      CHECK(test.count > 50);
+      // The test is the more accurate, and its loss the lower.
+      CHECK((test.y() < train.y()) == is_accuracy);
+    }
+  }
+  CHECK(contains(error_of([] { write_comparison("comparison.png", "", {}); }), "comparison.png: no epochs"));
+}
+
 TEST_CASE("what is more is drawn higher, what is later further right", "[figures]") {
   const Picture picture = draw_curves(converging_run(15));
   const auto panels = panels_of(picture);
@@ -287,6 +384,18 @@ TEST_CASE("equal and extreme values are drawn", "[figures]") {
   const Patch line = find(long_flat, panels_of(long_flat)[2], is_orange);
   CHECK(line.bottom - line.top <= 5);
 
+  // Ticks of many digits stay clear of the axis' label: white lies between, wider than between two digits.
+  for (size_t i = 0; i < run.size(); ++i) run[i].test_loss = 2.298485 + 1e-5 * static_cast<double>(i);
+  const Picture nearly_flat = draw_curves(run);
+  const Box panel = panels_of(nearly_flat)[2];
+  int white = 0, widest = 0;
+  for (int x = panel.left + 20; x < panel.left + 60; ++x) {
+    const bool has_ink = find(nearly_flat, {x, panel.top + 60, x + 1, panel.bottom - 80}, is_ink).count > 0;
+    white = has_ink ? 0 : white + 1;
+    widest = std::max(widest, white);
+  }
+  CHECK(widest >= 6);
+
   run[1].train_loss = 1e30;
   const Picture huge = draw_curves(run);
   CHECK(find(huge, panels_of(huge)[0], is_blue).count > 500);
@@ -308,7 +417,7 @@ TEST_CASE("values that are not finite leave a gap", "[figures]") {
 }
 
 TEST_CASE("curves of no epoch are refused", "[figures]") {
-  CHECK(contains(error_of([] { write_curves("curves.png", {}); }), "curves.png: no epochs"));
+  CHECK(contains(error_of([] { write_curves("curves.png", {}, {}); }), "curves.png: no epochs"));
 }
 
 TEST_CASE("the first 24 misclassified images are shown in order, pixel by pixel", "[figures]") {
@@ -337,6 +446,104 @@ TEST_CASE("a network without mistakes gets a figure that says so", "[figures]") 
   const Picture none = draw_misclassified(misclassified_of({}));
   CHECK(find(none, is_ink).count > 300);
   CHECK(none.width == draw_misclassified(misclassified_of(random_images(24))).width);
+}
+
+TEST_CASE("predictions are red where they are wrong, and green where right", "[figures]") {
+  const auto images = random_images(30);
+  Predictions predictions{.images = {}, .note = "some of them", .class_names = kDigits};
+  for (const Bytes& image : images)
+    predictions.images.push_back(
+        {.pixels = image, .predicted = 3, .actual = predictions.images.empty() ? 3 : 5});
+  const TemporaryDirectory directory;
+  write_predictions(directory / "a.png", predictions);
+  const Picture picture(directory / "a.png");
+  for (const size_t i : {size_t{0}, size_t{1}, size_t{23}}) {
+    INFO("image " << i);
+    const auto place = find_image(picture, images[i]);
+    REQUIRE(place.has_value());
+    const Box above{int(place->x), int(place->y) - 64, int(place->x) + 224, int(place->y)};
+    const int red = find(picture, above, [](Pixel p) { return p.red > p.green + 80; }).count;
+    CHECK((red > 50) == (i > 0));
+    CHECK(find(picture, above, [](Pixel p) { return p.green > p.red + 60; }).count > 50);
+  }
+  CHECK_FALSE(find_image(picture, images[24]).has_value());
+  predictions.images[29].predicted = 10;
+  CHECK(contains(error_of([&] { write_predictions(directory / "b.png", predictions); }), "label 10"));
+  CHECK_FALSE(std::filesystem::exists(directory / "b.png"));
+}
+
+TEST_CASE("training samples are shown in order, each under its label", "[figures]") {
+  const auto images = random_images(25);
+  TrainingSamples samples{.images = {}, .note = "some of them", .class_names = kDigits};
+  for (const Bytes& image : images) samples.images.push_back({.pixels = image, .label = 7});
+  const TemporaryDirectory directory;
+  write_training_samples(directory / "a.png", samples);
+  const Picture picture(directory / "a.png");
+  double before = -1;
+  for (const size_t i : {size_t{0}, size_t{5}, size_t{6}, size_t{23}}) {
+    INFO("image " << i);
+    const auto place = find_image(picture, images[i]);
+    REQUIRE(place.has_value());
+    const double reading_order = place->y * picture.width + place->x;
+    CHECK(reading_order > before);
+    before = reading_order;
+    const Box above{int(place->x), int(place->y) - 40, int(place->x) + 224, int(place->y)};
+    const Patch label = find(picture, above, is_ink);
+    CHECK(label.count > 20);
+    CHECK(std::abs(label.x() - place->x - 112) < 4);
+  }
+  CHECK_FALSE(find_image(picture, images[24]).has_value());
+  samples.images[24].label = -1;
+  CHECK(contains(error_of([&] { write_training_samples(directory / "b.png", samples); }), "label -1"));
+}
+
+TEST_CASE("bars are as high as their classes are accurate", "[figures]") {
+  const auto names = std::span(kDigits).first(4);
+  ConfusionMatrix matrix(names);
+  matrix.add(0, 0, 100);
+  matrix.add(1, 1, 50), matrix.add(1, 0, 50);
+  matrix.add(2, 2, 25), matrix.add(2, 0, 75);  // and no image of the last class
+  const Picture picture = draw_class_accuracies(matrix);
+  const Patch all = find(picture, is_blue);
+  const double place = (all.right - all.left) / 2.7;  // two places and a bar of 0.7
+  std::array<int, 4> heights{};
+  for (size_t i = 0; i < 4; ++i) {
+    const int left = all.left + static_cast<int>(static_cast<double>(i) * place - 0.1 * place);
+    const Patch bar = find(picture, {left, 0, left + static_cast<int>(0.9 * place), picture.height}, is_blue);
+    heights[i] = bar.count == 0 ? 0 : bar.bottom - bar.top + 1;
+  }
+  // The axis starts at 0.
+  CHECK(std::abs(heights[1] - 0.50 * heights[0]) <= 2);
+  CHECK(std::abs(heights[2] - 0.25 * heights[0]) <= 2);
+  CHECK(heights[3] == 0);
+}
+
+TEST_CASE("bars of accurate classes start where their differences show", "[figures]") {
+  ConfusionMatrix matrix(kDigits);
+  for (int label = 0; label < 10; ++label)
+    matrix.add(label, label, 990 + label), matrix.add(label, 9 - label, 10 - label);
+  const Picture picture = draw_class_accuracies(matrix);
+  const Patch all = find(picture, is_blue);
+  const double place = (all.right - all.left) / 9.7;
+  const auto height = [&](int i) {
+    const int left = all.left + static_cast<int>(i * place - 0.1 * place);
+    const Patch bar = find(picture, {left, 0, left + static_cast<int>(0.9 * place), picture.height}, is_blue);
+    return bar.bottom - bar.top;
+  };
+  CHECK(height(9) > 1.3 * height(0));
+  CHECK(height(0) > 50);
+}
+
+TEST_CASE("bars without images, perfect ones and long names are drawn", "[figures]") {
+  CHECK(find(draw_class_accuracies(ConfusionMatrix(kDigits)), is_blue).count == 0);
+  std::vector<std::string_view> names(10, "T-shirt/top");
+  ConfusionMatrix perfect(names);
+  for (int label = 0; label < 10; ++label) perfect.add(label, label, 7);
+  const Picture picture = draw_class_accuracies(perfect);
+  const Patch bars = find(picture, is_blue), ink = find(picture, is_ink);
+  CHECK(bars.bottom - bars.top > 150);
+  CHECK(ink.left > 8);
+  CHECK(ink.bottom < picture.height - 8);
 }
 
 TEST_CASE("misclassified images that cannot be drawn are refused", "[figures]") {
@@ -416,12 +623,15 @@ TEST_CASE("an empty confusion matrix and a single class are drawn", "[figures]")
 TEST_CASE("figures that cannot be written name their file", "[figures]") {
   const std::filesystem::path missing = "no such folder";
   const auto run = converging_run(2);
-  CHECK(contains(error_of([&] { write_curves(missing / "a.png", run); }),
+  CHECK(contains(error_of([&] { write_curves(missing / "a.png", run, {}); }),
                  "no such folder/a.png: cannot be written"));
   CHECK(contains(error_of([&] { write_misclassified(missing / "b.png", misclassified_of({})); }),
                  "folder/b.png"));
   CHECK(contains(error_of([&] { write_confusion(missing / "c.png", ConfusionMatrix(kDigits)); }),
                  "folder/c.png"));
+  CHECK(contains(error_of([&] { write_comparison(missing / "d.png", "", run); }), "folder/d.png"));
+  CHECK(contains(error_of([&] { write_class_accuracies(missing / "e.png", ConfusionMatrix(kDigits)); }),
+                 "folder/e.png"));
 }
 
 }  // namespace mnist

@@ -112,6 +112,17 @@ TEST_CASE("a loader's last batch is what is left", "[loader]") {
   CHECK(contains(error_of([&] { Loader(split, {.batch_size = -3}); }), "batch size -3"));
 }
 
+TEST_CASE("a loader's images have the size that the augmentation gives them", "[loader]") {
+  const Split split = numbered_images(3);
+  const RandomApply cropped{.transforms = {CenterCrop{.size = 2}}};
+  Loader loader(split, {.batch_size = 2, .augmentation = Augmentation({cropped, Resize{.size = {7, 4}}})});
+  loader.start_epoch(1);
+  CHECK(loader.image_size() == ImageSize{7, 4});
+  CHECK(loader.batch(1).images.shape() == kg::Shape{1, 1, 7, 4});
+  CHECK(contains(error_of([&] { Loader(split, {.augmentation = Augmentation({cropped})}); }),
+                 "a 5x3 image becomes 2x2 or 5x3"));
+}
+
 TEST_CASE("a loader's order depends on seed and epoch and on nothing else", "[loader]") {
   const Split split = numbered_images(all);
   const std::vector<int> order = order_of(read_epoch(split, {.seed = 1, .shuffle = true}, 3));

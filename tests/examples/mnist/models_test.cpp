@@ -2,94 +2,180 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
+#include <iomanip>
+#include <map>
+#include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
 
 #include "catch.h"
 #include "idx_fixture.h"
 #include "kernelgrad/autograd.h"
+#include "kernelgrad/kernelgrad.h"
+#include "receptive_field.h"
+#include "summary.h"
+#include "support.h"
 
 namespace mnist {
 namespace {
 
 namespace nn = kg::nn;
+using nlohmann::json;
 
-struct NamedShape {
-  std::string name;
-  kg::Shape shape;
-  bool operator==(const NamedShape&) const = default;
+/// What is published of each system, in systems.json. Systems that share a network name it after the first of
+/// them. A row of a network that takes more than one (ConvBlock) is there for its name and its output.
+const json& published() {
+  static const json systems = [] {
+    std::ifstream file(KG_TEST_SYSTEMS);
+    return json::parse(file);
+  }();
+  return systems;
+}
+
+const json& layers_of(const json& system) { return published()["networks"][std::string(system["network"])]; }
+
+/// Calls check(system, recipe) for every published system.
+template <class Check>
+void for_each_system(const Check& check) {
+  for (const json& system : published()["systems"]) {
+    const std::string id = system["id"];
+    INFO(id);
+    check(system, find_recipe(id));
+  }
+}
+
+// ---- networks ------------------------------------------------------------------------------------------
+
+/// A module that was called, what it was called with, and what came of it.
+struct Call {
+  const nn::Module* module;
+  kg::Tensor input, output;
 };
 
-std::ostream& operator<<(std::ostream& out, const NamedShape& entry) {
-  return out << entry.name << " " << kg::to_string(entry.shape);
-}
-
-std::vector<NamedShape> block(const std::string& number, std::int64_t in, std::int64_t out) {
-  return {{number + ".0.weight", {out, in, 3, 3}},
-          {number + ".2.weight", {out}},
-          {number + ".2.bias", {out}},
-          {number + ".2.running_mean", {out}},
-          {number + ".2.running_var", {out}},
-          {number + ".2.num_batches_tracked", {}}};
-}
-
-void append(std::vector<NamedShape>& list, const std::vector<NamedShape>& more) {
-  list.insert(list.end(), more.begin(), more.end());
-}
-
-TEST_CASE("s7_final's tensors have PyTorch's names and shapes", "[models]") {
-  std::vector<NamedShape> expected;
-  append(expected, block("0", 1, 4));
-  append(expected, block("1", 4, 8));
-  append(expected, block("2", 8, 16));
-  append(expected, {{"3.0.weight", {8, 16, 1, 1}}});
-  append(expected, block("4", 8, 16));
-  append(expected, block("5", 16, 16));
-  append(expected, block("6", 16, 16));
-  append(expected, {{"7.weight", {10, 16, 1, 1}}});
-
-  std::vector<NamedShape> actual;
-  for (const nn::NamedTensor& entry : find_recipe("s7_final").network().state_dict())
-    actual.push_back({entry.name, entry.tensor.shape()});
-  CHECK(actual == expected);
-  CHECK(find_recipe("s7_final").network().parameter_count() == 7676);
-}
-
-TEST_CASE("s7_final's layers come in the published order and sizes", "[models]") {
-  std::vector<NamedShape> expected;
-  const auto conv_block = [&](std::int64_t channels, std::int64_t size) {
-    for (const char* layer : {"Conv2d", "ReLU", "BatchNorm2d", "Dropout", "ConvBlock"})
-      expected.push_back({layer, {3, channels, size, size}});
-  };
-  conv_block(4, 26);
-  conv_block(8, 24);
-  conv_block(16, 22);
-  append(expected,
-         {{"Conv2d", {3, 8, 22, 22}}, {"MaxPool2d", {3, 8, 11, 11}}, {"TransitionBlock", {3, 8, 11, 11}}});
-  conv_block(16, 9);
-  conv_block(16, 7);
-  conv_block(16, 7);
-  append(expected, {{"Conv2d", {3, 10, 7, 7}},
-                    {"AvgPool2d", {3, 10, 1, 1}},
-                    {"Functional", {3, 10}},
-                    {"Sequential", {3, 10}}});
-
-  nn::Sequential network = find_recipe("s7_final").network();
-  std::vector<NamedShape> actual;
+/// The calls of a network's modules in the order in which they end, without those of plain containers.
+std::vector<Call> calls_of(nn::Sequential& network, const kg::Tensor& input) {
+  std::vector<Call> calls;
+  kg::Tensor last = input;
   const nn::ForwardHook hook([&](const nn::Module& module, const kg::Tensor& output) {
-    actual.push_back({std::string(module.type_name()), output.shape()});
+    if (module.type_name() != "Sequential") calls.push_back({&module, last, output});
+    last = output;
   });
-  network(kg::Tensor::zeros({3, 1, 28, 28}));
-  CHECK(actual == expected);
+  network(input);
+  return calls;
 }
 
-TEST_CASE("s7_final drops 10 % after two blocks and nothing elsewhere", "[models]") {
-  const nn::Sequential network = find_recipe("s7_final").network();
-  std::vector<double> dropouts;
-  for (const auto& [name, child] : network.children())
-    for (const auto& [inner_name, layer] : child->children())
-      if (const auto* dropout = dynamic_cast<const nn::Dropout*>(layer.get()))
-        dropouts.push_back(dropout->p());
-  CHECK(dropouts == std::vector<double>{0, 0, 0, 0.1, 0.1, 0});
+const std::map<std::string, std::string> type_names = {{"conv", "Conv2d"},
+                                                       {"batch_norm", "BatchNorm2d"},
+                                                       {"relu", "ReLU"},
+                                                       {"functional_relu", "Functional"},
+                                                       {"dropout", "Dropout"},
+                                                       {"max_pool", "MaxPool2d"},
+                                                       {"avg_pool", "AvgPool2d"},
+                                                       {"adaptive_avg_pool", "AdaptiveAvgPool2d"},
+                                                       {"log_softmax", "Functional"},
+                                                       {"ConvBlock", "ConvBlock"},
+                                                       {"TransitionBlock", "TransitionBlock"}};
+
+/// Checks what the type of a module leaves open.
+void check_arguments(const json& layer, const Call& call) {
+  const auto is = [](const kg::Pair& pair, std::int64_t value) { return pair.h == value && pair.w == value; };
+  if (const auto* conv = dynamic_cast<const nn::Conv2d*>(call.module)) {
+    CHECK(is(conv->kernel(), layer["kernel"]));
+    CHECK(is(conv->options().padding, layer["padding"]));
+    CHECK(is(conv->options().stride, 1));
+    CHECK(is(conv->options().dilation, 1));
+    CHECK(conv->options().groups == 1);
+  } else if (const auto* max_pool = dynamic_cast<const nn::MaxPool2d*>(call.module)) {
+    CHECK(is(max_pool->kernel(), layer["kernel"]));
+  } else if (const auto* average_pool = dynamic_cast<const nn::AvgPool2d*>(call.module)) {
+    CHECK(is(average_pool->kernel(), layer["kernel"]));
+  } else if (const auto* dropout = dynamic_cast<const nn::Dropout*>(call.module)) {
+    CHECK(dropout->p() == layer["p"]);
+  } else if (layer["op"] == "functional_relu") {
+    CHECK(kg::testing::same_bits(call.output, kg::relu(call.input)));
+  } else if (layer["op"] == "log_softmax") {
+    CHECK(kg::testing::same_bits(call.output, kg::log_softmax(kg::flatten(call.input, 1))));
+  }
+}
+
+TEST_CASE("every model has the published layers in their order, and their shapes and parameters",
+          "[models]") {
+  for_each_system([](const json& system, const Recipe& recipe) {
+    nn::Sequential network = recipe.network();
+    network.eval();
+    const kg::NoGrad no_grad;
+    const std::vector<Call> calls =
+        calls_of(network, kg::testing::random({2, 1, 28, 28}, kg::DType::float32));
+    std::size_t next = 0;
+    for (const json& layer : layers_of(system)) {
+      // The models flatten and take log-probabilities in one.
+      if (layer["op"] == "flatten") continue;
+      REQUIRE(next < calls.size());
+      INFO("module " << next << ", " << layer);
+      const Call& call = calls[next++];
+      REQUIRE(call.module->type_name() == type_names.at(layer["op"]));
+      kg::Shape shape = {2};
+      for (const std::int64_t extent : layer["out"]) shape.push_back(extent);
+      CHECK(call.output.shape() == shape);
+      if (layer.contains("parameters")) CHECK(call.module->parameter_count() == layer["parameters"]);
+      check_arguments(layer, call);
+    }
+    CHECK(next == calls.size());
+    CHECK(network.parameter_count() == system["parameters"]);
+  });
+}
+
+TEST_CASE("every model has the published receptive fields", "[models]") {
+  for_each_system([](const json& system, const Recipe& recipe) {
+    const std::vector<ReceptiveField> rows = receptive_fields(recipe.network(), 28);
+    std::size_t next = 0;
+    for (const json& layer : layers_of(system)) {
+      if (!layer.contains("rf")) continue;
+      REQUIRE(next < rows.size());
+      INFO("row " << next << ", " << layer);
+      const ReceptiveField& row = rows[next++];
+      CHECK(row.rf_out == layer["rf"]);
+      CHECK(row.n_out == layer["out"][1]);
+      if (layer.contains("jump")) CHECK(row.jump_out == layer["jump"]);
+    }
+    CHECK(next == rows.size());
+    CHECK(rows.back().rf_out == system["receptive_field"]);
+  });
+}
+
+TEST_CASE("every model's summary has the rows and the sizes of the published one", "[models]") {
+  for_each_system([](const json& system, const Recipe& recipe) {
+    if (!system.contains("summary")) return;
+    const json& wanted = system["summary"];
+    nn::Sequential network = recipe.network();
+    const std::string table = summary_table(network, {1, 28, 28});
+    INFO(table);
+    // Above and below the rows there are three and ten lines.
+    CHECK(std::count(table.begin(), table.end(), '\n') == 13 + wanted["rows"].get<int>());
+    const auto has_line = [&](const char* name, const json& value) {
+      std::ostringstream line;
+      line << "\n" << name << ": " << std::fixed << std::setprecision(2) << value.get<double>() << "\n";
+      return contains(table, line.str());
+    };
+    CHECK(has_line("Forward/backward pass size (MB)", wanted["forward_backward_mb"]));
+    CHECK(has_line("Params size (MB)", wanted["parameters_mb"]));
+    CHECK(has_line("Estimated Total Size (MB)", wanted["total_mb"]));
+  });
+}
+
+TEST_CASE("s7_final's tensors have PyTorch's names", "[models]") {
+  std::vector<std::string> expected;
+  for (const int block : {0, 1, 2, 4, 5, 6})
+    for (const char* tensor :
+         {"0.weight", "2.weight", "2.bias", "2.running_mean", "2.running_var", "2.num_batches_tracked"})
+      expected.push_back(std::to_string(block) + "." + tensor);
+  expected.insert(expected.begin() + 18, "3.0.weight");
+  expected.push_back("7.weight");
+  std::vector<std::string> actual;
+  for (const nn::NamedTensor& entry : find_recipe("s7_final").network().state_dict())
+    actual.push_back(entry.name);
+  CHECK(actual == expected);
 }
 
 TEST_CASE("every model gives log-probabilities of ten classes", "[models]") {
@@ -111,34 +197,167 @@ TEST_CASE("every model gives log-probabilities of ten classes", "[models]") {
   }
 }
 
-TEST_CASE("s7_final is trained as published", "[models]") {
-  const Recipe& recipe = find_recipe("s7_final");
-  CHECK(recipe.sgd.learning_rate == 0.04);
-  CHECK(recipe.sgd.momentum == 0.9);
-  CHECK(recipe.sgd.dampening == 0);
-  CHECK(recipe.sgd.weight_decay == 0);
-  CHECK_FALSE(recipe.sgd.nesterov);
-  CHECK(recipe.schedule.step_size == 7);
-  CHECK(recipe.schedule.gamma == 0.1);
-  CHECK(recipe.batch_size == 128);
-  CHECK(recipe.epochs == 15);
+// ---- recipes -------------------------------------------------------------------------------------------
 
-  const Augmentation published(
-      {RandomAffine{.degrees = 20, .translate = {0.1, 0.1}, .scale = {0.9, 1.1}},
-       ColorJitter{.brightness = 0.1, .contrast = 0.1, .saturation = 0.1, .hue = 0.1}});
-  const Augmentation actual = recipe.augmentation();
-  for (std::uint32_t sample = 0; sample < 20; ++sample) {
-    const auto pixels = [&](const Augmentation& augmentation) {
-      kg::RandomStream noise(1, kg::RandomPurpose::user, 0, sample);
-      Image image, scratch;
-      image.resize(28, 28);
-      for (std::uint8_t& pixel : image.pixels) pixel = static_cast<std::uint8_t>(noise.below(256));
-      kg::RandomStream random(1, kg::RandomPurpose::augmentation, 1, sample);
-      augmentation.apply(image, scratch, random);
-      return image.pixels;
-    };
-    CHECK(pixels(actual) == pixels(published));
+/// What each epoch starts with: learning rate and momentum. The test losses never improve.
+std::vector<std::pair<double, double>> course(const Recipe& recipe, int batches) {
+  Sgd sgd({}, recipe.sgd);
+  const auto scheduler = make_scheduler(recipe.schedule, sgd, std::int64_t{recipe.epochs} * batches);
+  std::vector<std::pair<double, double>> found;
+  for (int epoch = 0; epoch < recipe.epochs; ++epoch) {
+    found.emplace_back(sgd.learning_rate(), sgd.momentum());
+    for (int batch = 0; batch < batches; ++batch) scheduler->after_batch();
+    scheduler->after_epoch(1);
   }
+  return found;
+}
+
+void check_schedule(const json& wanted, const Recipe& recipe) {
+  if (wanted.is_null()) {
+    CHECK(std::holds_alternative<std::monostate>(recipe.schedule));
+  } else if (wanted["name"] == "StepLR") {
+    const auto* options = std::get_if<StepLrOptions>(&recipe.schedule);
+    REQUIRE(options);
+    CHECK(options->step_size == wanted["step_size"]);
+    CHECK(options->gamma == wanted["gamma"]);
+  } else if (wanted["name"] == "ReduceLROnPlateau") {
+    const auto* options = std::get_if<ReduceLrOnPlateauOptions>(&recipe.schedule);
+    REQUIRE(options);
+    CHECK(options->factor == wanted["factor"]);
+    CHECK(options->patience == wanted["patience"]);
+    CHECK(options->threshold == wanted["threshold"]);
+    CHECK(options->min_lr == wanted["min_lr"]);
+    CHECK(options->epsilon == wanted["eps"]);
+  } else {
+    const auto* options = std::get_if<OneCycleLrOptions>(&recipe.schedule);
+    REQUIRE(options);
+    CHECK(options->pct_start == wanted["pct_start"]);
+    CHECK(options->div_factor == wanted["div_factor"]);
+    CHECK(options->final_div_factor == wanted["final_div_factor"]);
+    CHECK(options->base_momentum == wanted["base_momentum"]);
+    CHECK(options->max_momentum == wanted["max_momentum"]);
+    CHECK((options->step == StepEvery::epoch) == (wanted["step"] == "epoch"));
+    // The published log prints the rates.
+    const auto found = course(recipe, 938);
+    REQUIRE(found.size() == wanted["learning_rates"].size());
+    for (std::size_t epoch = 0; epoch < found.size(); ++epoch) {
+      CHECK(std::abs(found[epoch].first - wanted["learning_rates"][epoch].get<double>()) <= 1e-18);
+      CHECK(std::abs(found[epoch].second - wanted["momenta"][epoch].get<double>()) <= 1e-15);
+    }
+  }
+}
+
+TEST_CASE("every system is trained as published", "[models]") {
+  for_each_system([](const json& system, const Recipe& recipe) {
+    CHECK(recipe.batch_size == system["batch_size"]);
+    CHECK(recipe.epochs == system["epochs"]);
+    CHECK(recipe.sgd.learning_rate == system["learning_rate"]);
+    CHECK(recipe.sgd.momentum == system["momentum"]);
+    CHECK(recipe.sgd.dampening == 0);
+    CHECK(recipe.sgd.weight_decay == 0);
+    CHECK_FALSE(recipe.sgd.nesterov);
+    check_schedule(system["schedule"], recipe);
+  });
+}
+
+TEST_CASE("every system comes with the published figures", "[models]") {
+  const auto equal = [](const json& wanted, const char* name, const auto& actual) {
+    INFO(name);
+    CHECK(actual.has_value() == wanted.contains(name));
+    if (actual && wanted.contains(name)) CHECK(*actual == wanted[name]);
+  };
+  for_each_system([&](const json& system, const Recipe& recipe) {
+    const json& wanted = system["published"];
+    const Published& actual = recipe.published;
+    equal(wanted, "parameters", actual.parameters);
+    equal(wanted, "claimed", actual.claimed);
+    equal(wanted, "best", actual.best);
+    equal(wanted, "last", actual.last);
+    equal(wanted, "last_five_mean", actual.last_five_mean);
+    equal(wanted, "last_five_min", actual.last_five_min);
+    const std::map<std::string, Known> known = {{"exactly", Known::exactly},
+                                                {"recipe_inferred", Known::recipe_inferred},
+                                                {"network_inferred_too", Known::network_inferred_too}};
+    CHECK(actual.known == known.at(wanted["known"]));
+  });
+}
+
+Range range(const json& transform, const char* name, const Range& otherwise) {
+  return transform.contains(name) ? Range{transform[name][0], transform[name][1]} : otherwise;
+}
+
+Transform transform_of(const json& transform) {
+  const std::string name = transform["name"];
+  const Range turn = range(transform, "degrees", {});
+  const AngleRange degrees(turn.low, turn.high);
+  const auto fill = static_cast<std::uint8_t>(transform.value("fill", 0));
+  if (name == "RandomAffine") {
+    const Range translate = range(transform, "translate", {});
+    return RandomAffine{.degrees = degrees,
+                        .translate = {translate.low, translate.high},
+                        .scale = range(transform, "scale", {1, 1}),
+                        .fill = fill};
+  }
+  if (name == "RandomRotation") return RandomRotation{.degrees = degrees, .fill = fill};
+  if (name == "RandomResizedCrop")
+    return RandomResizedCrop{.size = transform["size"].get<int>(),
+                             .scale = range(transform, "scale", {}),
+                             .ratio = range(transform, "ratio", {})};
+  if (name == "Resize") return Resize{.size = transform["size"].get<int>()};
+  if (name == "CenterCrop") return CenterCrop{.size = transform["size"].get<int>()};
+  if (name == "ColorJitter")
+    return ColorJitter{.brightness = transform["brightness"],
+                       .contrast = transform["contrast"],
+                       .saturation = transform["saturation"],
+                       .hue = transform["hue"]};
+  REQUIRE(name == "RandomApply");
+  RandomApply apply{.p = transform["p"], .transforms = {}};
+  for (const json& inner : transform["transforms"]) apply.transforms.push_back(transform_of(inner));
+  return apply;
+}
+
+Augmentation augmentation_of(const json& transforms) {
+  std::vector<Transform> before;
+  AugmentationOptions options;
+  bool normalized = false;
+  for (const json& transform : transforms) {
+    if (transform["name"] == "ToTensor") continue;
+    if (transform["name"] == "Normalize")
+      normalized = true;
+    else if (normalized)
+      options.after_normalize = std::get<RandomRotation>(transform_of(transform));
+    else
+      before.push_back(transform_of(transform));
+  }
+  return Augmentation(before, options);
+}
+
+/// What the network sees of a noisy image.
+std::vector<float> augmented(const Augmentation& augmentation, std::uint32_t sample) {
+  kg::RandomStream noise(1, kg::RandomPurpose::user, 0, sample);
+  Image image, scratch;
+  image.resize(28, 28);
+  for (std::uint8_t& pixel : image.pixels) pixel = static_cast<std::uint8_t>(noise.below(256));
+  kg::RandomStream random(1, kg::RandomPurpose::augmentation, 1, sample);
+  std::vector<float> values(28 * 28);
+  augmentation.apply(image, scratch, random, Normalize(pixel_mean, pixel_std), values.data());
+  return values;
+}
+
+TEST_CASE("every system's images are augmented as published", "[models]") {
+  for_each_system([](const json& system, const Recipe& recipe) {
+    const Augmentation wanted = augmentation_of(system["transforms"]), actual = recipe.augmentation();
+    for (std::uint32_t sample = 0; sample < 40; ++sample)
+      CHECK(augmented(actual, sample) == augmented(wanted, sample));
+  });
+}
+
+TEST_CASE("all published systems are there, and are listed in their order", "[models]") {
+  std::vector<std::string> ids;
+  for (const json& system : published()["systems"]) ids.push_back(system["id"]);
+  REQUIRE(ids.size() == 34);
+  REQUIRE(recipes().size() >= ids.size());
+  for (std::size_t i = 0; i < ids.size(); ++i) CHECK(recipes()[i].id == ids[i]);
 }
 
 TEST_CASE("find_recipe finds every recipe and names them all when it does not", "[models]") {

@@ -178,6 +178,11 @@ TEST_CASE("impossible progress is refused", "[progress]") {
   CHECK_THROWS_AS(EpochProgress(0), kg::Error);
 }
 
+TEST_CASE("the learning rate is announced as PyTorch does", "[progress]") {
+  CHECK(learning_rate_line(0.01) == "Adjusting learning rate of group 0 to 1.0000e-02.\n");
+  CHECK(learning_rate_line(0.003) == "Adjusting learning rate of group 0 to 3.0000e-03.\n");
+}
+
 TEST_CASE("without a terminal one plain line is printed at the end", "[progress]") {
   OutputFile out;
   double now = 1000;
@@ -188,9 +193,11 @@ TEST_CASE("without a terminal one plain line is printed at the end", "[progress]
         {.batches_done = batch, .loss = 0.08434382826089859, .correct = 86 * batch, .images = 128 * batch});
   }
   progress.update(kEndOfEpoch);
-  progress.finish();
-  progress.finish();
-  CHECK(out.text() == progress_line(kEndOfEpoch, 469, 46.27) + "\n");
+  const std::string line = progress.finish();
+  now += 1;
+  CHECK(progress.finish() == line);
+  CHECK(line == progress_line(kEndOfEpoch, 469, 46.27) + "\n");
+  CHECK(out.text() == line);
 }
 
 TEST_CASE("quiet progress prints nothing", "[progress]") {
@@ -198,7 +205,7 @@ TEST_CASE("quiet progress prints nothing", "[progress]") {
   {
     EpochProgress progress(2, {.out = out.file(), .mode = ProgressMode::quiet});
     progress.update({.batches_done = 1, .loss = 1, .correct = 1, .images = 2});
-    progress.finish();
+    CHECK_THAT(progress.finish(), Catch::Contains("Loss=1.0 Batch_id=0 Accuracy=50.00:  50%|"));
   }
   { EpochProgress unfinished(2, {.out = out.file(), .mode = ProgressMode::quiet}); }
   CHECK(out.text().empty());

@@ -58,6 +58,10 @@ const ColorJitter jittered{.brightness = 0.4, .contrast = 0.7, .saturation = 0.1
 /// Factors beyond what float can hold: infinity times 0 is not a number.
 const ColorJitter extreme{.brightness = 1e300, .contrast = 1e300};
 
+const RandomRotation rotated{.degrees = 40, .fill = 1};
+const RandomResizedCrop cropped{.size = {28, 20}, .scale = {0.2, 1}};
+const RandomApply perhaps{.p = 0.5, .transforms = {CenterCrop{.size = {9, 40}}, jittered}};
+
 TEST_CASE("batches made on cuda have the pixels of those made on the CPU", "[resident]") {
   if (!kg::cuda_is_available()) return;
   const std::vector<std::vector<Transform>> augmentations = {
@@ -74,14 +78,31 @@ TEST_CASE("batches made on cuda have the pixels of those made on the CPU", "[res
       {turned, shifted, sheared},
       {shifted, jittered, shifted},
       {shifted, turned, turned, shifted, shifted},
+      {rotated},
+      {cropped},
+      {cropped, rotated},
+      {Resize{.size = {7, 40}}},
+      {Resize{.size = {40, 7}}},
+      {Resize{.size = 3}, Resize{.size = 33}, Resize{.size = {8, 31}}},
+      {CenterCrop{.size = 2}},
+      {CenterCrop{.size = 40}},
+      {CenterCrop{.size = {40, 2}}, jittered, CenterCrop{.size = {2, 40}}},
+      {perhaps, Resize{.size = 28}},
+      {perhaps, Resize{.size = 28}, jittered, cropped, shifted, Resize{.size = {12, 13}}, rotated},
+      {cropped, CenterCrop{.size = {30, 10}}, cropped, jittered},
   };
   for (const auto& transforms : augmentations) {
     INFO("augmentation " << &transforms - augmentations.data());
-    const LoaderOptions options{
-        .batch_size = 5, .seed = 3, .shuffle = true, .augmentation = Augmentation(transforms)};
-    check_same_batches(noise(7, 28, 28), options);
-    check_same_batches(noise(3, 5, 3), options);
-    check_same_batches(noise(3, 17, 31), options);
+    for (const AugmentationOptions& after :
+         {AugmentationOptions{},
+          AugmentationOptions{.after_normalize = RandomRotation{.degrees = 60, .fill = 3}}}) {
+      INFO("turned after normalisation: " << after.after_normalize.has_value());
+      const LoaderOptions options{
+          .batch_size = 5, .seed = 3, .shuffle = true, .augmentation = Augmentation(transforms, after)};
+      check_same_batches(noise(7, 28, 28), options);
+      check_same_batches(noise(3, 5, 3), options);
+      check_same_batches(noise(3, 17, 31), options);
+    }
   }
 }
 
@@ -124,9 +145,25 @@ TEST_CASE("a resident loader refuses what its kernel cannot hold", "[resident]")
   const Split large = noise(1, 97, 256);
   const std::string message = error_of([&] { ResidentLoader(large, {}); });
   if (kg::cuda_is_available())
-    CHECK(contains(message, "97x256 pixels, expected at most 24576"));
+    CHECK(contains(message, "97x256 has 24832 pixels at a time, expected at most 24576"));
   else
     CHECK(contains(message, "cuda is not available: " + kg::cuda_unavailable_reason()));
+  if (!kg::cuda_is_available()) return;
+  const auto resized = [](const ImageSize& size) {
+    return LoaderOptions{.batch_size = 1, .augmentation = Augmentation({Resize{.size = size}})};
+  };
+  // A weight for each of three columns, and where they begin: 896 columns are the limit, less what the row
+  // takes.
+  check_same_batches(noise(1, 1, 200), resized({1, 895}));
+  CHECK(contains(error_of([&] {
+                   ResidentLoader(noise(1, 1, 200), resized({1, 896}));
+                 }),
+                 "resizing an image of 1x200 takes 3586 integers, expected at most 3584"));
+  // Columns first: 90 rows of 273.
+  CHECK(contains(error_of([&] {
+                   ResidentLoader(noise(1, 90, 2), resized({2, 274}));
+                 }),
+                 "an image of 90x2 has 24660 pixels at a time"));
 }
 
 }  // namespace

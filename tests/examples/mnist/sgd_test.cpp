@@ -116,9 +116,17 @@ void check_against_oracle(const SgdOptions& options, kg::DType dtype, kg::Device
   std::vector<Pair> pairs = pairs_of(options, dtype, device);
   Sgd sgd(parameters_of(pairs), options);
   for (std::uint32_t step = 0; step < 6; ++step) {
-    if (step == 3) sgd.set_learning_rate(0.125);
+    SgdOptions changed = options;
+    if (step >= 3) {
+      changed.learning_rate = 0.125;
+      sgd.set_learning_rate(changed.learning_rate);
+    }
+    if (step >= 2 && options.momentum != 0) {
+      changed.momentum = 0.75;
+      sgd.set_momentum(changed.momentum);
+    }
     for (std::size_t p = 0; p < pairs.size(); ++p) {
-      if (step == 3) pairs[p].oracle.options.learning_rate = 0.125;
+      pairs[p].oracle.options = changed;
       pairs[p].give_gradient(step * 10 + static_cast<std::uint32_t>(p));
       pairs[p].oracle.step(pairs[p].gradient);
     }
@@ -208,9 +216,12 @@ struct Twins {
     else
       on_cuda[i].set_grad(gradient.to(kg::Device::cuda()));
   }
-  void set_learning_rate(double rate) {
-    cpu.set_learning_rate(rate);
-    cuda.set_learning_rate(rate);
+  /// The momentum, if there is one.
+  void set_rates(double learning_rate, double momentum) {
+    for (Sgd* sgd : {&cpu, &cuda}) {
+      sgd->set_learning_rate(learning_rate);
+      if (sgd->momentum() != 0) sgd->set_momentum(momentum);
+    }
   }
   void check_equal() const {
     for (std::size_t i = 0; i < on_cpu.size(); ++i) {
@@ -227,7 +238,7 @@ TEST_CASE("Sgd's steps on cuda are those on the CPU, bit for bit", "[sgd]") {
     INFO(describe(options));
     Twins twins(2 * shapes.size(), options);
     for (std::uint32_t step = 0; step < 4; ++step) {
-      if (step == 2) twins.set_learning_rate(0.1);
+      if (step == 2) twins.set_rates(0.1, 0.85);
       for (std::size_t i = 0; i < twins.on_cpu.size(); ++i)
         twins.set_gradient(i, static_cast<std::uint32_t>(step * 100 + i));
       twins.cpu.step();
@@ -252,7 +263,8 @@ TEST_CASE("Sgd takes more parameters than one launch does", "[sgd]") {
   }
 }
 
-TEST_CASE("a recorded step of Sgd can be replayed from the first on, at any learning rate", "[sgd]") {
+TEST_CASE("a recorded step of Sgd can be replayed from the first on, at any learning rate and momentum",
+          "[sgd]") {
   if (!kg::cuda_is_available()) return;
   for (const SgdOptions& options : option_table()) {
     INFO(describe(options));
@@ -260,7 +272,7 @@ TEST_CASE("a recorded step of Sgd can be replayed from the first on, at any lear
     for (std::size_t i = 0; i < shapes.size(); ++i) twins.set_gradient(i, 0);
     kg::Graph graph([&] { twins.cuda.step(); });
     for (std::uint32_t step = 0; step < 3; ++step) {
-      twins.set_learning_rate(1.0 / (2 + step));
+      twins.set_rates(1.0 / (2 + step), 1.0 / (3 + step));
       for (std::size_t i = 0; i < shapes.size(); ++i)
         twins.set_gradient(i, static_cast<std::uint32_t>(step * 100 + i));
       twins.cpu.step();
@@ -293,6 +305,15 @@ TEST_CASE("Sgd follows parameters to cuda before their first step, and not after
     CHECK(contains(error_of([&] { sgd.step(); }), "moved to another device"));
   }
   CHECK(kg::testing::same_bits(results[0], results[1]));
+}
+
+TEST_CASE("Sgd refuses a change of momentum from or to none", "[sgd]") {
+  Sgd with({}, {.learning_rate = 0.1, .momentum = 0.9}), without({}, {.learning_rate = 0.1});
+  for (const double bad : {0.0, -0.5, std::numeric_limits<double>::quiet_NaN()})
+    CHECK(contains(error_of([&] { with.set_momentum(bad); }), "momentum is set from 0.9 to "));
+  CHECK(contains(error_of([&] { without.set_momentum(0.9); }), "momentum is set from 0 to 0.9"));
+  CHECK(with.momentum() == 0.9);
+  CHECK(without.momentum() == 0);
 }
 
 TEST_CASE("Sgd refuses options that mean nothing", "[sgd]") {

@@ -39,6 +39,12 @@ Recipe small_s7() {
 /// A network without randomness, whose output in training is that in inference.
 nn::Sequential linear_network() { return {nn::Flatten(), nn::Linear(28 * 28, 10), nn::LogSoftmax()}; }
 
+/// Starts with the same weights whatever the seed.
+nn::Sequential fixed_network() {
+  kg::manual_seed(0);
+  return linear_network();
+}
+
 Recipe linear_recipe() {
   return {.id = "linear",
           .description = "",
@@ -47,7 +53,8 @@ Recipe linear_recipe() {
           .sgd = {.learning_rate = 0.01},
           .schedule = {},
           .batch_size = 24,
-          .epochs = 3};
+          .epochs = 3,
+          .published = {}};
 }
 
 TrainResult train_quietly(const Recipe& recipe, const Dataset& data, TrainOptions options) {
@@ -62,12 +69,26 @@ std::set<std::string> files_in(const std::filesystem::path& directory) {
   return names;
 }
 
-const std::set<std::string> all_files = {"metrics.csv", "model.safetensors", "curves.png",
-                                         "misclassified.png", "confusion.png"};
+const std::set<std::string> files_of_an_epoch = {"metrics.csv", "batches.csv", "train.log",
+                                                 "model.safetensors"};
+const std::set<std::string> all_files = {"metrics.csv",    "batches.csv",       "train.log",
+                                         "per_class.csv",  "model.safetensors", "curves.png",
+                                         "comparison.png", "misclassified.png", "predictions.png",
+                                         "augmented.png",  "confusion.png",     "per_class.png"};
 
 std::string text_of(const std::filesystem::path& path) {
   const Bytes bytes = read_plain(path);
   return {bytes.begin(), bytes.end()};
+}
+
+/// The lines of batches.csv below its header.
+std::vector<std::string> batch_rows(const std::filesystem::path& directory) {
+  std::istringstream csv(text_of(directory / "batches.csv"));
+  std::string line;
+  std::getline(csv, line);
+  std::vector<std::string> rows;
+  while (std::getline(csv, line)) rows.push_back(line);
+  return rows;
 }
 
 nn::Sequential load(const Recipe& recipe, const std::filesystem::path& path) {
@@ -113,7 +134,9 @@ TEST_CASE("a second run in the same folder replaces the first's results", "[trai
   train_quietly(small_s7(), data, {.epochs = 1, .seed = 2, .out = out.path()});
   train_quietly(small_s7(), data, {.epochs = 1, .seed = 2, .out = fresh.path()});
   CHECK(files_in(out.path()) == all_files);
-  for (const char* name : {"model.safetensors", "misclassified.png", "confusion.png"}) {
+  for (const char* name :
+       {"batches.csv", "model.safetensors", "per_class.csv", "per_class.png", "curves.png", "comparison.png",
+        "misclassified.png", "predictions.png", "augmented.png", "confusion.png"}) {
     INFO(name);
     CHECK(read_plain(out / name) == read_plain(fresh / name));
   }
@@ -146,10 +169,65 @@ TEST_CASE("the metrics are means per image of what the epoch trained with", "[tr
   }
 }
 
+TEST_CASE("batches.csv sums up to metrics.csv on every device", "[trainer]") {
+  const Dataset data = small_dataset(205);
+  for (const kg::Device device : devices()) {
+    INFO(device.name());
+    const TemporaryDirectory out;
+    const TrainResult result =
+        train_quietly(linear_recipe(), data, {.epochs = 2, .device = device, .out = out.path()});
+    const std::vector<std::string> rows = batch_rows(out.path());
+    // 205 images: 8 batches of 24 and one of 13.
+    REQUIRE(rows.size() == 2 * 9);
+    for (int epoch = 1; epoch <= 2; ++epoch) {
+      double loss = 0, accuracy = 0;
+      for (int batch = 0; batch < 9; ++batch) {
+        std::istringstream row(rows[static_cast<std::size_t>(9 * (epoch - 1) + batch)]);
+        char comma;
+        int epoch_there = 0, batch_there = 0;
+        double batch_loss = 0;
+        row >> epoch_there >> comma >> batch_there >> comma >> batch_loss >> comma >> accuracy;
+        CHECK(epoch_there == epoch);
+        CHECK(batch_there == batch);
+        loss += batch_loss * (batch < 8 ? 24 : 13) / 205;
+      }
+      const EpochMetrics& metrics = result.epochs[static_cast<std::size_t>(epoch - 1)];
+      CHECK(std::abs(loss - metrics.train_loss) <= 1e-12);
+      CHECK(accuracy == metrics.train_accuracy);
+    }
+  }
+}
+
+TEST_CASE("the log has the heading, each epoch, a changed learning rate and the results", "[trainer]") {
+  const TemporaryDirectory out;
+  Recipe recipe = linear_recipe();
+  recipe.schedule = StepLrOptions{.step_size = 2, .gamma = 0.5};
+  const TrainResult result =
+      train_quietly(recipe, small_dataset(), {.epochs = 3, .out = out.path(), .heading = "a heading\n\n"});
+  std::istringstream log(text_of(out / "train.log"));
+  std::vector<std::string> starts;
+  for (std::string line; std::getline(log, line);) starts.push_back(line.substr(0, line.find('=')));
+  REQUIRE(starts.size() == 2 + 3 * 4 + 1 + 4 + 11 + 1);
+  CHECK(starts[0] == "a heading");
+  CHECK(starts[2] == "EPOCH: 1");
+  CHECK(starts[3] == "Loss");
+  CHECK(contains(starts[4], "Test set: Average loss: "));
+  CHECK(starts[5].empty());
+  CHECK(starts[6] == "EPOCH: 2");
+  CHECK(starts[10] == "Adjusting learning rate of group 0 to 5.0000e-03.");
+  CHECK(starts[11] == "EPOCH: 3");
+  CHECK(starts[15] == "Parameters: 7,850");
+  CHECK(contains(starts[16], "Best Train Accuracy: "));
+  CHECK(contains(starts[17], "Best Test Accuracy: "));
+  CHECK(contains(starts[19], "Accuracy of 0 - zero : "));
+  CHECK(contains(starts[28], "Accuracy of 9 - nine : "));
+  CHECK(starts.back() == result.verdict.line);
+}
+
 TEST_CASE("the schedule steps once per epoch and is what training uses", "[trainer]") {
   const TemporaryDirectory out;
   Recipe recipe = linear_recipe();
-  recipe.schedule = {.step_size = 2, .gamma = 0};
+  recipe.schedule = StepLrOptions{.step_size = 2, .gamma = 0};
   for (const kg::Device device : devices()) {
     INFO(device.name());
     const TrainResult result =
@@ -167,16 +245,96 @@ TEST_CASE("the schedule steps once per epoch and is what training uses", "[train
   }
 }
 
+TEST_CASE("ReduceLrOnPlateau is told the test loss of every epoch", "[trainer]") {
+  const TemporaryDirectory out;
+  Recipe recipe = linear_recipe();
+  // Training that changes nothing never gets better.
+  recipe.sgd.learning_rate = 1e-30;
+  recipe.schedule = ReduceLrOnPlateauOptions{.factor = 0.5, .patience = 1, .epsilon = 0};
+  const auto rates = [&](int epochs, kg::Device device) {
+    std::vector<double> found;
+    const TrainOptions options{.epochs = epochs, .device = device, .out = out.path()};
+    for (const EpochMetrics& epoch : train_quietly(recipe, small_dataset(), options).epochs)
+      found.push_back(epoch.lr);
+    return found;
+  };
+  for (const kg::Device device : devices()) {
+    INFO(device.name());
+    CHECK(rates(6, device) == std::vector<double>{1e-30, 1e-30, 1e-30, 0.5e-30, 0.5e-30, 0.25e-30});
+  }
+  // Training that goes well does.
+  recipe.sgd.learning_rate = 0.01;
+  CHECK(rates(6, kg::Device::cpu()) == std::vector<double>(6, 0.01));
+}
+
+TEST_CASE("OneCycleLr moves after every batch, or after every epoch, of the whole training", "[trainer]") {
+  const TemporaryDirectory out;
+  const Dataset data = small_dataset(200, 50);
+  Recipe recipe = linear_recipe();  // 9 batches an epoch
+  for (const StepEvery step : {StepEvery::batch, StepEvery::epoch}) {
+    recipe.sgd.momentum = 0.9;
+    recipe.schedule = OneCycleLrOptions{.step = step};
+    Sgd sgd({}, recipe.sgd);
+    const auto scheduler = make_scheduler(recipe.schedule, sgd, 4 * 9);
+    std::vector<double> expected;
+    for (int epoch = 0; epoch < 4; ++epoch) {
+      expected.push_back(sgd.learning_rate());
+      for (int batch = 0; batch < 9; ++batch) scheduler->after_batch();
+      scheduler->after_epoch(1);
+    }
+    for (const kg::Device device : devices()) {
+      INFO(device.name());
+      const TrainResult result =
+          train_quietly(recipe, data, {.epochs = 4, .device = device, .out = out.path()});
+      REQUIRE(result.epochs.size() == 4);
+      for (std::size_t epoch = 0; epoch < 4; ++epoch) CHECK(result.epochs[epoch].lr == expected[epoch]);
+    }
+  }
+}
+
+TEST_CASE("with one-cycle, replaying a recorded step is running it, and what the CPU does", "[trainer]") {
+  if (!kg::cuda_is_available()) return;
+  const Dataset data = small_dataset(100, 20);
+  Recipe recipe = linear_recipe();
+  recipe.network = fixed_network;
+  recipe.sgd.momentum = 0.9;
+  recipe.schedule = OneCycleLrOptions{.max_momentum = 0.99};
+  const auto weights = [&](kg::Device device, bool graph) {
+    const TemporaryDirectory out;
+    train_quietly(recipe, data, {.epochs = 2, .device = device, .out = out.path(), .graph = graph});
+    return load(recipe, out / "model.safetensors").parameters()[0].to_vector<float>();
+  };
+  const std::vector<float> replayed = weights(kg::Device::cuda(), true);
+  CHECK(replayed == weights(kg::Device::cuda(), false));
+  const std::vector<float> on_cpu = weights(kg::Device::cpu(), false);
+  double largest = 0;
+  for (std::size_t i = 0; i < on_cpu.size(); ++i) {
+    const double error = std::abs(double{replayed[i]} - double{on_cpu[i]});
+    if (!(error <= largest)) largest = error;
+  }
+  CHECK(largest <= 1e-5);
+  // The momentum matters: another one makes another network.
+  recipe.schedule = OneCycleLrOptions{.max_momentum = 0.9};
+  CHECK(replayed != weights(kg::Device::cuda(), true));
+}
+
 TEST_CASE("a step of training is a step of gradient descent on the batch's mean loss", "[trainer]") {
+  const double smoothing = GENERATE(0.0, 0.1);
+  INFO("label smoothing " << smoothing);
   const TemporaryDirectory out;
   const Dataset data = small_dataset(30);
-  const Recipe recipe = linear_recipe();
+  Recipe recipe = linear_recipe();
+  recipe.label_smoothing = smoothing;
   train_quietly(recipe, data, {.epochs = 1, .batch_size = 30, .seed = 5, .out = out.path()});
 
   kg::manual_seed(5);
   nn::Sequential network = recipe.network();
   const Batch batch = Loader(data.train, {.batch_size = 30}).batch(0);
-  kg::nll_loss(network(batch.images), batch.labels).backward();
+  // What each class should be predicted with, and the cross entropy with that.
+  std::vector<float> wanted(30 * 10, static_cast<float>(smoothing / 10));
+  for (std::size_t i = 0; i < 30; ++i)
+    wanted[10 * i + data.train.labels[i]] += static_cast<float>(1 - smoothing);
+  (kg::sum(network(batch.images) * kg::Tensor::from(wanted, {30, 10})) * (-1. / 30)).backward();
   const kg::Checkpoint checkpoint = kg::load_checkpoint(out / "model.safetensors");
   for (const nn::NamedTensor& entry : network.named_parameters()) {
     const auto trained = std::find_if(checkpoint.tensors.begin(), checkpoint.tensors.end(),
@@ -189,6 +347,38 @@ TEST_CASE("a step of training is a step of gradient descent on the batch's mean 
       largest = std::max(largest, std::abs(before[i] - 0.01 * slope[i] - double{after[i]}));
     INFO(entry.name);
     CHECK(largest < 1e-6);
+  }
+}
+
+TEST_CASE("with a weight average, that is what is tested and saved", "[trainer]") {
+  for (const kg::Device device : devices()) {
+    INFO(device.name());
+    const TemporaryDirectory out;
+    const Dataset data = small_dataset(50);
+    Recipe recipe = linear_recipe();
+    recipe.weight_average = 0.75;
+    recipe.network = fixed_network;
+    const TrainResult result =
+        train_quietly(recipe, data, {.epochs = 1, .batch_size = 25, .device = device, .out = out.path()});
+
+    // Two steps: the weights before them and after each have 0.75^2, 0.25 * 0.75 and 0.25 of it.
+    nn::Sequential network = recipe.network();
+    Sgd sgd(network.parameters(), recipe.sgd);
+    Loader loader(data.train, {.batch_size = 25, .seed = 1, .shuffle = true});
+    loader.start_epoch(1);
+    const kg::Tensor weight = network.parameters().at(0);
+    kg::Tensor expected = weight.detach() * 0.5625;
+    for (const double share : {0.1875, 0.25}) {
+      const Batch batch = loader.batch(share == 0.25 ? 1 : 0);
+      sgd.zero_grad();
+      kg::nll_loss(network(batch.images), batch.labels).backward();
+      sgd.step();
+      expected = expected + weight.detach() * share;
+    }
+    nn::Sequential saved = recipe.network();
+    saved.load_state_dict(kg::load_checkpoint(out / "model.safetensors").tensors);
+    CHECK(kg::testing::difference(saved.parameters().at(0), expected, 1e-6) == "");
+    CHECK(std::abs(result.epochs.at(0).test_loss - evaluate(saved, data.test, {}).loss) < 1e-6);
   }
 }
 
@@ -258,12 +448,6 @@ TEST_CASE("another seed gives another checkpoint", "[trainer]") {
   CHECK(two != beyond_32_bits);
 }
 
-/// Starts with the same weights whatever the seed.
-nn::Sequential fixed_network() {
-  kg::manual_seed(0);
-  return linear_network();
-}
-
 /// Largest difference between what training with two seeds makes of one and the same network.
 float difference_between_seeds(const Recipe& recipe, const Dataset& data) {
   const TemporaryDirectory out;
@@ -292,8 +476,13 @@ TEST_CASE("the seed decides the order and the augmentation too", "[trainer]") {
 
 TEST_CASE("training takes any batch size", "[trainer]") {
   const Dataset data = small_dataset(25, 7);
+  Recipe recipe = linear_recipe();
+  if (GENERATE(false, true)) {
+    recipe.label_smoothing = 0.1;
+    recipe.weight_average = 0.9;
+  }
   for (const int batch_size : {2, 24, 25, 1000}) {
-    INFO("batch size " << batch_size);
+    INFO("batch size " << batch_size << ", average " << recipe.weight_average);
     const TemporaryDirectory out;
     const TrainResult result =
         train_quietly(small_s7(), data, {.epochs = 1, .batch_size = batch_size, .out = out.path()});
@@ -312,7 +501,7 @@ TEST_CASE("a diverging loss is reported alike on every device, however late it i
   if (!kg::cuda_is_available()) return;
   const TemporaryDirectory out;
   Recipe recipe = linear_recipe();
-  recipe.schedule = {.step_size = 1, .gamma = 1e40};
+  recipe.schedule = StepLrOptions{.step_size = 1, .gamma = 1e40};
   // 67 batches an epoch: on CUDA the totals are looked at in between.
   const auto report = [&](kg::Device device) {
     return divergence(recipe, {.epochs = 3, .batch_size = 3, .device = device, .out = out.path()});
@@ -341,11 +530,11 @@ TEST_CASE("a diverging loss ends training with the epoch and the batch, and leav
 TEST_CASE("a loss that diverges later leaves the whole epochs before", "[trainer]") {
   const TemporaryDirectory out;
   Recipe recipe = linear_recipe();
-  recipe.schedule = {.step_size = 1, .gamma = 1e40};
+  recipe.schedule = StepLrOptions{.step_size = 1, .gamma = 1e40};
   const std::string message = divergence(recipe, {.epochs = 3, .out = out.path()});
   INFO(message);
   CHECK(contains(message, "epoch 2, batch "));
-  CHECK(files_in(out.path()) == std::set<std::string>{"metrics.csv", "model.safetensors"});
+  CHECK(files_in(out.path()) == files_of_an_epoch);
   const std::string csv = text_of(out / "metrics.csv");
   CHECK(std::count(csv.begin(), csv.end(), '\n') == 2);
   CHECK(kg::load_checkpoint(out / "model.safetensors").metadata.at("epoch") == "1");
@@ -397,6 +586,14 @@ TEST_CASE("training stops after the batch in progress and keeps the whole epochs
     CHECK(text_of(out / "metrics.csv") == metrics_csv(result.epochs));
     CHECK(kg::load_checkpoint(out / "model.safetensors").metadata.at("epoch") == "1");
     CHECK(files_in(out.path()) == all_files);
+    // The epoch that was cut short is in no table, and in the log as far as it got.
+    CHECK(batch_rows(out.path()).size() == 4);
+    const std::string log = text_of(out / "train.log");
+    CHECK(contains(log, "Batch_id=3 Accuracy="));
+    CHECK(contains(log, "EPOCH: 2\nLoss="));
+    CHECK(contains(log, "Batch_id=1 Accuracy="));
+    CHECK(contains(log, ":  50%|"));
+    CHECK(log.ends_with("interrupted after 1 whole epochs\n"));
   }
   SECTION("in the first epoch") {
     const TrainResult result = train_until(2, out.path());
@@ -429,12 +626,17 @@ TEST_CASE("training on cuda stops as on the CPU", "[trainer]") {
 TEST_CASE("training on cuda gives one checkpoint, recorded or kernel by kernel", "[trainer]") {
   if (!kg::cuda_is_available()) return;
   const Dataset data = small_dataset(25, 7);
+  Recipe recipe = linear_recipe();
+  if (GENERATE(false, true)) {
+    recipe.label_smoothing = 0.1;
+    recipe.weight_average = 0.9;
+  }
   for (const int batch_size : {2, 24, 25, 1000}) {
-    INFO("batch size " << batch_size);
+    INFO("batch size " << batch_size << ", average " << recipe.weight_average);
     std::vector<Bytes> checkpoints;
     for (const bool graph : {true, false, true}) {
       const TemporaryDirectory out;
-      train_quietly(linear_recipe(), data,
+      train_quietly(recipe, data,
                     {.epochs = 2,
                      .batch_size = batch_size,
                      .device = kg::Device::cuda(),

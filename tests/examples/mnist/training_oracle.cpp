@@ -1,14 +1,18 @@
 // Trains on what comes from standard input, for training_vs_pytorch.py.
 //
 // One request after another, until the end of the input; numbers are hexadecimal floats in the answers and
-// may be in the requests. OPTIONS are LR MOMENTUM DAMPENING WEIGHT_DECAY NESTEROV STEP_SIZE GAMMA.
-//   sgd OPTIONS EPOCHS STEPS PARAMETERS SIZE... VALUE...    then for each step of each epoch and each
-//   parameter:
-//                                                           0 (no gradient), or 1 and its values
-//   network MODEL OPTIONS EPOCHS STEPS BATCH VALUE...       the values of the state_dict in its order,
-//   counters
-//                                                           left out; then per step the images and the labels
-// The answer is one line per step: the learning rate, then every value.
+// may be in the requests.
+//   sgd OPTIONS PARAMETERS SIZE... VALUE...   then for each step of each epoch and each parameter:
+//                                             0 (no gradient), or 1 and its values;
+//                                             and after the steps of an epoch its test loss
+//   network MODEL OPTIONS BATCH VALUE...      the values of the state_dict in its order, counters left out;
+//                                             then per step the images and the labels, and per epoch the loss
+// OPTIONS are LR MOMENTUM DAMPENING WEIGHT_DECAY NESTEROV SCHEDULE EPOCHS STEPS; SCHEDULE is one of
+//   constant
+//   step STEP_SIZE GAMMA
+//   plateau FACTOR PATIENCE THRESHOLD MIN_LR
+//   cycle PCT_START DIV_FACTOR FINAL_DIV_FACTOR BASE_MOMENTUM MAX_MOMENTUM batch|epoch
+// The answer is one line per step: learning rate, momentum, then every value.
 
 #include <fmt/format.h>
 
@@ -18,8 +22,8 @@
 
 #include "kernelgrad/kernelgrad.h"
 #include "models.h"
+#include "schedules.h"
 #include "sgd.h"
-#include "step_lr.h"
 
 namespace {
 
@@ -38,9 +42,28 @@ kg::Tensor read_tensor(const kg::Shape& shape) {
   return tensor;
 }
 
+mnist::Schedule read_schedule() {
+  const std::string kind = read_word();
+  if (kind == "constant") return {};
+  // Braces evaluate what they hold from left to right.
+  if (kind == "step") return mnist::StepLrOptions{.step_size = read_int(), .gamma = read_double()};
+  if (kind == "plateau")
+    return mnist::ReduceLrOnPlateauOptions{
+        .factor = read_double(), .patience = read_int(), .threshold = read_double(), .min_lr = read_double()};
+  if (kind == "cycle")
+    return mnist::OneCycleLrOptions{
+        .pct_start = read_double(),
+        .div_factor = read_double(),
+        .final_div_factor = read_double(),
+        .base_momentum = read_double(),
+        .max_momentum = read_double(),
+        .step = read_word() == "epoch" ? mnist::StepEvery::epoch : mnist::StepEvery::batch};
+  throw std::runtime_error("training_oracle: unknown schedule " + kind);
+}
+
 struct Options {
   mnist::SgdOptions sgd;
-  mnist::StepLrOptions schedule;
+  mnist::Schedule schedule;
   int epochs = 0, steps = 0;
 };
 
@@ -51,18 +74,36 @@ Options read_options() {
   options.sgd.dampening = read_double();
   options.sgd.weight_decay = read_double();
   options.sgd.nesterov = read_int() != 0;
-  options.schedule.step_size = read_int();
-  options.schedule.gamma = read_double();
+  options.schedule = read_schedule();
   options.epochs = read_int();
   options.steps = read_int();
   return options;
 }
 
-void print(double learning_rate, const std::vector<kg::Tensor>& tensors) {
-  std::string line = fmt::format("{:a}", learning_rate);
+void print(const mnist::Sgd& sgd, const std::vector<kg::Tensor>& tensors) {
+  std::string line = fmt::format("{:a} {:a}", sgd.learning_rate(), sgd.momentum());
   for (const kg::Tensor& tensor : tensors)
     for (const double value : tensor.detach().to_vector<double>()) line += fmt::format(" {:a}", value);
   std::cout << line << '\n';
+}
+
+/// Calls make_gradients() before each step, and prints the state after it.
+template <class MakeGradients>
+void train(const std::vector<kg::Tensor>& parameters, const Options& options,
+           const MakeGradients& make_gradients, const std::vector<kg::Tensor>& state) {
+  mnist::Sgd sgd(parameters, options.sgd);
+  const auto scheduler =
+      mnist::make_scheduler(options.schedule, sgd, std::int64_t{options.epochs} * options.steps);
+  for (int epoch = 0; epoch < options.epochs; ++epoch) {
+    for (int step = 0; step < options.steps; ++step) {
+      sgd.zero_grad();
+      make_gradients();
+      sgd.step();
+      print(sgd, state);
+      scheduler->after_batch();
+    }
+    scheduler->after_epoch(read_double());
+  }
 }
 
 void run_sgd() {
@@ -71,16 +112,11 @@ void run_sgd() {
   for (kg::Shape& shape : shapes) shape = {read_int()};
   std::vector<kg::Tensor> parameters;
   for (const kg::Shape& shape : shapes) parameters.push_back(read_tensor(shape).set_requires_grad());
-  mnist::Sgd sgd(parameters, options.sgd);
-  mnist::StepLr schedule(sgd, options.schedule);
-  for (int epoch = 0; epoch < options.epochs; ++epoch, schedule.step())
-    for (int step = 0; step < options.steps; ++step) {
-      sgd.zero_grad();
-      for (kg::Tensor& parameter : parameters)
-        if (read_int() != 0) parameter.set_grad(read_tensor(parameter.shape()));
-      sgd.step();
-      print(sgd.learning_rate(), parameters);
-    }
+  const auto read_gradients = [&] {
+    for (kg::Tensor& parameter : parameters)
+      if (read_int() != 0) parameter.set_grad(read_tensor(parameter.shape()));
+  };
+  train(parameters, options, read_gradients, parameters);
 }
 
 void switch_dropout_off(const kg::nn::Module& module) {
@@ -100,17 +136,12 @@ void run_network() {
   for (const kg::nn::NamedTensor& entry : network.state_dict())
     if (kg::is_floating_point(entry.tensor.dtype())) values.push_back(entry.tensor);
   for (kg::Tensor& tensor : values) tensor.copy_from(read_tensor(tensor.shape()));
-  mnist::Sgd sgd(network.parameters(), options.sgd);
-  mnist::StepLr schedule(sgd, options.schedule);
-  for (int epoch = 0; epoch < options.epochs; ++epoch, schedule.step())
-    for (int step = 0; step < options.steps; ++step) {
-      const kg::Tensor images = read_tensor({batch, 1, 28, 28});
-      const kg::Tensor labels = read_tensor({batch}).to(kg::DType::int64);
-      sgd.zero_grad();
-      kg::nll_loss(network(images), labels).backward();
-      sgd.step();
-      print(sgd.learning_rate(), values);
-    }
+  const auto go_backward = [&] {
+    const kg::Tensor images = read_tensor({batch, 1, 28, 28});
+    const kg::Tensor labels = read_tensor({batch}).to(kg::DType::int64);
+    kg::nll_loss(network(images), labels).backward();
+  };
+  train(network.parameters(), options, go_backward, values);
 }
 
 }  // namespace

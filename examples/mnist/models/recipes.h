@@ -1,0 +1,16 @@
+#pragma once
+
+#include <span>
+
+#include "models.h"
+
+/// The recipes of each family, a file each. docs/mnist-models.md has them in a table.
+namespace mnist {
+
+std::span<const Recipe> s7_recipes();
+std::span<const Recipe> classic_recipes();
+std::span<const Recipe> s6_recipes();
+std::span<const Recipe> erav1_recipes();
+std::span<const Recipe> era_recipes();
+
+}  // namespace mnist

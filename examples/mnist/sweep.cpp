@@ -1,0 +1,392 @@
+#include "sweep.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <span>
+#include <thread>
+#include <utility>
+
+#include "child_process.h"
+#include "kernelgrad/error.h"
+#include "kernelgrad/io.h"
+#include "kernelgrad/nn.h"
+#include "loader.h"
+#include "progress.h"
+#include "summary.h"
+
+namespace mnist {
+
+namespace {
+
+constexpr std::size_t kMostSeeds = 10'000;
+constexpr auto kPollInterval = std::chrono::milliseconds(20);
+
+std::uint64_t parse_seed(std::string_view text, std::string_view seeds) {
+  std::uint64_t seed = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
+  if (error != std::errc() || end != text.data() + text.size())
+    throw kg::Error(
+        fmt::format("seeds: \"{}\" given, expected whole numbers from 0 as in 1,2,3 or 1-3", seeds));
+  return seed;
+}
+
+/// "3" or "1-3": the first and the last.
+std::pair<std::uint64_t, std::uint64_t> parse_range(std::string_view text, std::string_view seeds) {
+  const std::size_t dash = text.find('-');
+  const std::uint64_t first = parse_seed(text.substr(0, dash), seeds);
+  if (dash == std::string_view::npos) return {first, first};
+  const std::uint64_t last = parse_seed(text.substr(dash + 1), seeds);
+  if (last < first)
+    throw kg::Error(fmt::format("seeds: \"{}\" given, expected the smaller seed of {} first", seeds, text));
+  return {first, last};
+}
+
+void write_text(const std::filesystem::path& path, const std::string& text) {
+  kg::write_file(path, [&](std::ostream& stream) { stream << text; });
+}
+
+std::uint32_t checksum(std::span<const std::byte> bytes, std::uint32_t before) {
+  return static_cast<std::uint32_t>(
+      ::crc32_z(before, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size()));
+}
+
+std::uint32_t checksum(const Dataset& data) {
+  std::uint32_t sum = 0;
+  for (const Split* split : {&data.train, &data.test})
+    for (const auto* bytes : {&split->images, &split->labels})
+      sum = checksum(std::as_bytes(std::span(*bytes)), sum);
+  return sum;
+}
+
+/// What the training sees first: says how images are augmented, in which nothing but its pixels can be
+/// compared.
+std::uint32_t checksum_of_first_batch(const Recipe& recipe, const Dataset& data) {
+  Loader loader(data.train,
+                {.batch_size = recipe.batch_size, .shuffle = true, .augmentation = recipe.augmentation()});
+  loader.start_epoch(1);
+  const Batch batch = loader.batch(0);
+  return checksum(batch.images.bytes(), 0);
+}
+
+std::string dropouts_of(const kg::nn::Module& module) {
+  std::string text;
+  if (const auto* dropout = dynamic_cast<const kg::nn::Dropout*>(&module))
+    text += fmt::format("{} ", dropout->p());
+  for (const auto& [name, child] : module.children()) text += dropouts_of(*child);
+  return text;
+}
+
+struct ScheduleText {
+  std::string operator()(std::monostate) const { return "constant"; }
+  std::string operator()(const StepLrOptions& options) const {
+    const auto& [step_size, gamma] = options;
+    return fmt::format("step {} {}", step_size, gamma);
+  }
+  std::string operator()(const ReduceLrOnPlateauOptions& options) const {
+    const auto& [factor, patience, threshold, min_lr, epsilon] = options;
+    return fmt::format("plateau {} {} {} {} {}", factor, patience, threshold, min_lr, epsilon);
+  }
+  std::string operator()(const OneCycleLrOptions& options) const {
+    const auto& [pct_start, div_factor, final_div_factor, base_momentum, max_momentum, step] = options;
+    return fmt::format("one cycle {} {} {} {} {} {}", pct_start, div_factor, final_div_factor, base_momentum,
+                       max_momentum, static_cast<int>(step));
+  }
+};
+
+std::string sgd_text(const SgdOptions& options) {
+  const auto& [learning_rate, momentum, dampening, weight_decay, nesterov] = options;
+  return fmt::format("sgd {} {} {} {} {}", learning_rate, momentum, dampening, weight_decay, nesterov);
+}
+
+/// All of a recipe that decides what comes out. The fields are taken apart by name, so that a new one does
+/// not compile before it is considered here.
+std::string recipe_text(const Recipe& recipe, const Dataset& data) {
+  const auto& [id, description, network, augmentation, sgd, schedule, label_smoothing, weight_average,
+               batch_size, epochs, published] = recipe;
+  kg::nn::Sequential layers = network();
+  return fmt::format("{}\n{}\ndropout {}\n{}\n{}\nsmoothing {} average {}\nbatch {}\nfirst batch {:08x}\n",
+                     id, summary_table(layers, {1, data.train.height, data.train.width}), dropouts_of(layers),
+                     sgd_text(sgd), std::visit(ScheduleText(), schedule), label_smoothing, weight_average,
+                     batch_size, checksum_of_first_batch(recipe, data));
+}
+
+void make_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) throw kg::Error(folder.string() + ": cannot make the folder: " + error.message());
+}
+
+/// Makes a folder, if need be, and keeps others out of it as long as this process, or a child of it, has the
+/// file open.
+class FolderLock {
+ public:
+  explicit FolderLock(const std::filesystem::path& folder) {
+    make_folder(folder);
+    const std::filesystem::path file = folder / ".lock";
+    // No O_CLOEXEC: what a run leaves behind when its sweep was killed, it may still be writing.
+    descriptor_ = ::open(file.c_str(), O_RDWR | O_CREAT, 0666);
+    if (descriptor_ >= 0 && ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return;
+    const int error = errno;
+    if (descriptor_ >= 0) ::close(descriptor_);
+    if (error == EWOULDBLOCK)
+      throw kg::Error(folder.string() +
+                      ": another sweep is at work in this folder; wait for it or give another with --out");
+    throw kg::Error(file.string() + ": cannot be locked: " + std::strerror(error));
+  }
+  ~FolderLock() { ::close(descriptor_); }
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+
+ private:
+  int descriptor_;
+};
+
+/// One id with one seed.
+struct Job {
+  const Recipe* recipe;
+  std::uint64_t seed;
+
+  std::string name() const { return fmt::format("{} seed {}", recipe->id, seed); }
+  std::filesystem::path folder(const std::filesystem::path& out) const {
+    return out / fmt::format("{}-seed{}", recipe->id, seed);
+  }
+};
+
+bool is_of(const SweepRun& run, const Job& job) { return run.id == job.recipe->id && run.seed == job.seed; }
+
+std::vector<Job> jobs_of(const SweepOptions& options) {
+  std::vector<const Recipe*> asked;
+  for (const std::string& id : options.ids)
+    if (const Recipe& recipe = find_recipe(id); std::ranges::find(asked, &recipe) == asked.end())
+      asked.push_back(&recipe);
+  if (options.ids.empty())
+    for (const Recipe& recipe : recipes()) asked.push_back(&recipe);
+  std::vector<Job> jobs;
+  for (const std::uint64_t seed : options.seeds)
+    for (const Recipe* recipe : asked) jobs.push_back({recipe, seed});
+  return jobs;
+}
+
+std::vector<std::string> arguments_of(const Job& job, const SweepOptions& options) {
+  std::vector<std::string> arguments = {"train",   "--quiet",
+                                        "--model", std::string(job.recipe->id),
+                                        "--seed",  std::to_string(job.seed),
+                                        "--out",   job.folder(options.out).string()};
+  if (options.epochs) arguments.insert(arguments.end(), {"--epochs", std::to_string(*options.epochs)});
+  for (const auto* more : {&options.settings, &options.other_arguments})
+    arguments.insert(arguments.end(), more->begin(), more->end());
+  return arguments;
+}
+
+/// Empty if there is none.
+std::string last_line_of(const std::filesystem::path& path) {
+  std::ifstream stream(path);
+  std::string last, line;
+  while (std::getline(stream, line))
+    if (!line.empty()) last = line;
+  return last;
+}
+
+std::string last_epochs_text(int epochs) {
+  static constexpr const char* names[] = {"epoch", "two", "three", "four", "five"};
+  return fmt::format("in the last {}", names[std::clamp(epochs, 1, 5) - 1]);
+}
+
+class Sweep {
+ public:
+  Sweep(const Dataset& data, const SweepOptions& options)
+      : data_(data), options_(options), jobs_(jobs_of(options)), lock_(options.out) {
+    runs_ = read_results(results_path());
+    check_settings();
+    // Those that failed are tried again.
+    std::erase_if(runs_, [&](const SweepRun& run) {
+      return !run.figures && std::ranges::any_of(jobs_, [&](const Job& job) { return is_of(run, job); });
+    });
+    result_.runs = static_cast<int>(jobs_.size());
+    std::erase_if(jobs_, [&](const Job& job) {
+      return std::ranges::any_of(runs_, [&](const SweepRun& run) { return is_of(run, job); });
+    });
+    result_.done = result_.runs - static_cast<int>(jobs_.size());
+  }
+
+  SweepResult run(const std::atomic<bool>& stop) {
+    fmt::print(options_.messages, "{} runs, {} of them done already; {} at a time; results in {}\n",
+               result_.runs, result_.done, options_.jobs, options_.out.string());
+    std::fflush(options_.messages);
+    start_ = monotonic_seconds();
+    std::size_t next = 0;
+    while (next < jobs_.size() || !running_.empty()) {
+      if (stop) return end_early();
+      while (next < jobs_.size() && running_.size() < static_cast<std::size_t>(options_.jobs))
+        start_run(jobs_[next++]);
+      collect();
+      // Polling sees a signal that came at any moment; a wait in the system could miss one just before it.
+      std::this_thread::sleep_for(kPollInterval);
+    }
+    write_tables();
+    fmt::print(options_.messages, "\n{}", sweep_table(summarize(runs_, recipes())));
+    return result_;
+  }
+
+ private:
+  struct Running {
+    Job job;
+    ChildProcess process;
+  };
+
+  std::filesystem::path results_path() const { return options_.out / "results.csv"; }
+
+  const std::string& fingerprint_of(const Recipe& recipe) {
+    std::string& known = fingerprints_[recipe.id];
+    if (known.empty()) known = fingerprint(recipe, data_, options_);
+    return known;
+  }
+
+  int epochs_of(const Recipe& recipe) const { return options_.epochs.value_or(recipe.epochs); }
+
+  /// A table of runs that were trained in different ways would compare what cannot be compared.
+  void check_settings() {
+    for (const SweepRun& run : runs_) {
+      const std::string place = fmt::format("{}: {} seed {} ", results_path().string(), run.id, run.seed);
+      const auto recipe = std::ranges::find(recipes(), run.id, &Recipe::id);
+      if (recipe == recipes().end()) throw kg::Error(place + "is of a model that is not there any more");
+      if (run.epochs != epochs_of(*recipe))
+        throw kg::Error(
+            fmt::format("{}was trained with --epochs {}, which is now {}; give another folder with --out",
+                        place, run.epochs, epochs_of(*recipe)));
+      if (run.fingerprint != fingerprint_of(*recipe))
+        throw kg::Error(
+            place +
+            "was trained with another recipe, device or data than now; give another folder with --out");
+    }
+  }
+
+  void start_run(const Job& job) {
+    const std::filesystem::path folder = job.folder(options_.out);
+    make_folder(folder);
+    running_.push_back(
+        {job, ChildProcess(options_.program, arguments_of(job, options_), folder / "output.txt")});
+  }
+
+  /// Records the runs that have ended.
+  void collect() {
+    for (std::size_t i = 0; i < running_.size();) {
+      if (!running_[i].process.has_ended()) {
+        ++i;
+        continue;
+      }
+      const Running ended = std::move(running_[i]);
+      running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(i));
+      record(ended);
+    }
+  }
+
+  void record(const Running& ended) {
+    const Recipe& recipe = *ended.job.recipe;
+    const std::filesystem::path folder = ended.job.folder(options_.out);
+    SweepRun run{.id = std::string(recipe.id),
+                 .seed = ended.job.seed,
+                 .epochs = epochs_of(recipe),
+                 .parameters = recipe.network().parameter_count(),
+                 .figures = {},
+                 .fingerprint = fingerprint_of(recipe)};
+    std::string failure = ended.process.failure();
+    if (failure.empty())
+      run.figures = run_figures(read_metrics(folder / "metrics.csv"));
+    else if (const std::string reason = last_line_of(folder / "output.txt"); !reason.empty())
+      failure += ": " + reason;
+    ++(run.figures ? result_.done : result_.failed);
+    ++ended_;
+    runs_.push_back(run);
+    write_text(results_path(), results_csv(runs_));
+    write_tables();
+    print_progress(run, failure);
+  }
+
+  void write_tables() const {
+    const std::vector<SweepSummary> rows = summarize(runs_, recipes());
+    write_text(options_.out / "table.md", sweep_table(rows));
+    write_text(options_.out / "table.csv", sweep_table_csv(rows));
+  }
+
+  void print_progress(const SweepRun& run, const std::string& failure) const {
+    const int finished = result_.done + result_.failed;
+    const int left = result_.runs - finished;
+    const double seconds_left = (monotonic_seconds() - start_) / ended_ * left;
+    const std::string outcome =
+        run.figures ? fmt::format("{:.2f} % {}, {:.1f} s an epoch", run.figures->last_five_mean,
+                                  last_epochs_text(run.epochs), run.figures->seconds_per_epoch)
+                    : fmt::format("failed ({})", failure);
+    const std::string time_left =
+        left > 0 ? fmt::format(", about {} left", rough_time(seconds_left)) : std::string();
+    fmt::print(options_.messages, "[{}/{}] {} seed {}: {}{}\n", finished, result_.runs, run.id, run.seed,
+               outcome, time_left);
+    std::fflush(options_.messages);
+  }
+
+  SweepResult end_early() {
+    for (Running& running : running_) running.process.ask_to_end();
+    running_.clear();  // waits for them
+    result_.interrupted = true;
+    return result_;
+  }
+
+  const Dataset& data_;
+  const SweepOptions& options_;
+  std::vector<Job> jobs_;  ///< those that are to be trained
+  FolderLock lock_;
+  std::vector<SweepRun> runs_;  ///< the rows of results.csv
+  std::map<std::string_view, std::string> fingerprints_;
+  SweepResult result_;
+  std::vector<Running> running_;
+  double start_ = 0;
+  int ended_ = 0;  ///< runs that this sweep has trained
+};
+
+}  // namespace
+
+std::vector<std::uint64_t> parse_seeds(std::string_view text) {
+  std::vector<std::uint64_t> seeds;
+  for (std::size_t start = 0, end = 0; end < text.size() || start == 0; start = end + 1) {
+    end = std::min(text.find(',', start), text.size());
+    const auto [first, last] = parse_range(text.substr(start, end - start), text);
+    if (last - first >= kMostSeeds - seeds.size())
+      throw kg::Error(fmt::format("seeds: \"{}\" given, expected {} seeds at most", text, kMostSeeds));
+    for (std::uint64_t i = 0; i <= last - first; ++i)
+      if (std::ranges::find(seeds, first + i) == seeds.end()) seeds.push_back(first + i);
+  }
+  return seeds;
+}
+
+std::string fingerprint(const Recipe& recipe, const Dataset& data, const SweepOptions& options) {
+  std::string text = fmt::format("{}data {:08x}\nepochs {}\n", recipe_text(recipe, data), checksum(data),
+                                 options.epochs.value_or(recipe.epochs));
+  for (const std::string& setting : options.settings) text += setting + "\n";
+  return fmt::format("{:08x}", checksum(std::as_bytes(std::span(text)), 0));
+}
+
+std::string rough_time(double seconds) {
+  if (std::lround(seconds) < 60) return fmt::format("{} s", std::lround(seconds));
+  const auto minutes = std::lround(seconds / 60);
+  if (minutes < 60) return fmt::format("{} min", minutes);
+  return fmt::format("{} h {} min", minutes / 60, minutes % 60);
+}
+
+SweepResult sweep(const Dataset& data, const SweepOptions& options, const std::atomic<bool>& stop) {
+  return Sweep(data, options).run(stop);
+}
+
+}  // namespace mnist

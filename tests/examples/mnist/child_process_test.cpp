@@ -1,0 +1,98 @@
+#include "child_process.h"
+
+#include <chrono>
+#include <csignal>
+#include <fstream>
+#include <iterator>
+#include <thread>
+
+#include "catch.h"
+#include "idx_fixture.h"
+
+namespace mnist {
+namespace {
+
+std::string text_of(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// Runs the lines of a shell script.
+ChildProcess shell(const std::string& script, const std::filesystem::path& output) {
+  return ChildProcess("/bin/sh", {"-c", script}, output);
+}
+
+std::string failure_of(ChildProcess child) {
+  while (!child.has_ended()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  return child.failure();
+}
+
+void wait_for(const std::filesystem::path& path, const std::string& text) {
+  while (text_of(path) != text) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
+
+TEST_CASE("A child's output goes to its file, its input is empty, and how it ended is told",
+          "[child_process]") {
+  const TemporaryDirectory directory;
+  const auto output = directory / "output.txt";
+  std::ofstream(output) << "what an earlier child has left behind, which is longer\n";
+  CHECK(failure_of(shell("cat; echo out; echo err >&2", output)) == "");
+  CHECK(text_of(output) == "out\nerr\n");
+  CHECK(failure_of(shell("exit 3", output)) == "exit status 3");
+  CHECK(failure_of(shell("kill -9 $$", output)) == "signal 9");
+}
+
+TEST_CASE("A child gets its arguments as they are", "[child_process]") {
+  const TemporaryDirectory directory;
+  CHECK(failure_of(ChildProcess("/bin/sh", {"-c", "printf '<%s>' \"$@\"", "", "a b", "", "*"},
+                                directory / "output.txt")) == "");
+  CHECK(text_of(directory / "output.txt") == "<a b><><*>");
+}
+
+TEST_CASE("A program that is not there, and a file that cannot be", "[child_process]") {
+  const TemporaryDirectory directory;
+  const auto output = directory / "output.txt";
+  CHECK(failure_of(ChildProcess(directory / "nowhere", {}, output)) == "exit status 127");
+  CHECK(text_of(output) == (directory / "nowhere").string() + ": cannot be run: No such file or directory\n");
+  CHECK(error_of([&] { shell("exit 0", directory / "no" / "folder"); }) ==
+        (directory / "no" / "folder").string() + ": cannot be written: No such file or directory");
+}
+
+TEST_CASE("A child is asked to end once, and may take its time", "[child_process]") {
+  const TemporaryDirectory directory;
+  const auto output = directory / "output.txt", go = directory / "go";
+  ChildProcess child = shell(
+      "trap 'echo asked' TERM; echo ready; until [ -e " + go.string() + " ]; do sleep 0.01; done; exit 5",
+      output);
+  wait_for(output, "ready\n");
+  CHECK(!child.has_ended());
+  child.ask_to_end();
+  wait_for(output, "ready\nasked\n");
+  child.ask_to_end();
+  std::ofstream(go) << "";
+  CHECK(failure_of(std::move(child)) == "exit status 5");
+  CHECK(text_of(output) == "ready\nasked\n");
+}
+
+TEST_CASE("A child does not outlive its object", "[child_process]") {
+  const TemporaryDirectory directory;
+  const auto output = directory / "output.txt";
+  {
+    ChildProcess child =
+        shell("trap 'echo ended; exit' TERM; echo ready; while :; do sleep 0.01; done", output);
+    wait_for(output, "ready\n");
+    const ChildProcess moved = std::move(child);
+  }
+  CHECK(text_of(output) == "ready\nended\n");
+}
+
+TEST_CASE("A child takes signals as any program, whatever its parent does with them", "[child_process]") {
+  const TemporaryDirectory directory;
+  const auto before = std::signal(SIGTERM, SIG_IGN);
+  const std::string failure = failure_of(shell("kill -TERM $$; echo alive", directory / "output.txt"));
+  std::signal(SIGTERM, before);
+  CHECK(failure == "signal 15");
+}
+
+}  // namespace
+}  // namespace mnist

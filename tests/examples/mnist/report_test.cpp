@@ -1,0 +1,168 @@
+#include "report.h"
+
+#include <cairo.h>
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "augment.h"
+#include "catch.h"
+#include "digits.h"
+#include "idx_fixture.h"
+#include "kernelgrad/error.h"
+
+namespace mnist {
+namespace {
+
+std::string text_of(const std::filesystem::path& path) {
+  const Bytes bytes = read_plain(path);
+  return {bytes.begin(), bytes.end()};
+}
+
+/// 30 images, of which 4, 5 and 14 are taken for a 9.
+struct Tested {
+  Split split = digits(30, 1);
+  std::vector<int> predictions = std::vector<int>(split.labels.begin(), split.labels.end());
+  Tested() {
+    for (const std::size_t wrong : {4, 5, 14}) predictions[wrong] = 9;
+  }
+};
+
+TEST_CASE("the accuracy of each class is that of the images of the class", "[report]") {
+  const Tested tested;
+  const ConfusionMatrix confusion = confusion_of(tested.split, tested.predictions, DatasetName::mnist);
+  CHECK(confusion.count(4, 9) == 2);
+  CHECK(confusion.count(5, 9) == 1);
+  CHECK(confusion.correct() == 27);
+  const std::string lines = class_accuracy_lines(confusion, DatasetName::mnist);
+  CHECK(lines.find("Accuracy of 0 - zero : 100.00 % (3/3)\n") == 0);
+  CHECK(contains(lines, "\nAccuracy of 4 - four : 33.33 % (1/3)\nAccuracy of 5 - five : 66.67 % (2/3)\n"));
+  CHECK(std::count(lines.begin(), lines.end(), '\n') == 10);
+  const std::string csv = class_accuracy_csv(confusion);
+  CHECK(csv.find("class,name,images,correct,accuracy\n0,0,3,3,100\n") == 0);
+  CHECK(contains(csv, "\n4,4,3,1,33.333333333333336\n"));
+  CHECK(std::count(csv.begin(), csv.end(), '\n') == 11);
+}
+
+TEST_CASE("a class without images has no accuracy", "[report]") {
+  ConfusionMatrix confusion(class_names(DatasetName::fashion_mnist));
+  confusion.add(1, 1, 4);
+  confusion.add(2, 1, 4);
+  CHECK(class_accuracy_lines(confusion, DatasetName::fashion_mnist) ==
+        "Accuracy of Trouser : 100.00 % (4/4)\nAccuracy of Pullover : 0.00 % (0/4)\n");
+  CHECK(contains(class_accuracy_csv(confusion), "\n0,T-shirt/top,0,0,\n1,Trouser,4,4,100\n"));
+}
+
+/// The image whose top left corner lies there, in a picture of eight pixels for each of its own.
+Bytes image_at(const std::filesystem::path& path, int left, int top) {
+  const std::unique_ptr<cairo_surface_t, decltype(&cairo_surface_destroy)> surface(
+      cairo_image_surface_create_from_png(path.c_str()), cairo_surface_destroy);
+  REQUIRE(cairo_surface_status(surface.get()) == CAIRO_STATUS_SUCCESS);
+  const auto* data = reinterpret_cast<const std::uint32_t*>(cairo_image_surface_get_data(surface.get()));
+  const int width = cairo_image_surface_get_width(surface.get());
+  Bytes image;
+  for (int y = 0; y < 28; ++y)
+    for (int x = 0; x < 28; ++x)
+      image.push_back(static_cast<std::uint8_t>(data[(top + 8 * y + 4) * width + left + 8 * x + 4] & 0xff));
+  return image;
+}
+
+TEST_CASE("the report of a test depends on the seed in the images it draws, and on nothing else",
+          "[report]") {
+  const Tested tested;
+  const auto written = [&](std::uint64_t seed) {
+    const TemporaryDirectory out;
+    write_test_report(out.path(), tested.split, tested.predictions, DatasetName::mnist, seed);
+    std::vector<Bytes> files;
+    for (const char* name :
+         {"predictions.png", "confusion.png", "misclassified.png", "per_class.png", "per_class.csv"})
+      files.push_back(read_plain(out / name));
+    return files;
+  };
+  const auto one = written(1), again = written(1), two = written(2);
+  CHECK((one == again));
+  CHECK((one[0] != two[0]));
+  CHECK((std::vector(one.begin() + 1, one.end()) == std::vector(two.begin() + 1, two.end())));
+}
+
+TEST_CASE("predictions.png shows different images, others for another seed", "[report]") {
+  const Tested tested;
+  const auto shown = [&](std::uint64_t seed) {
+    const TemporaryDirectory out;
+    write_test_report(out.path(), tested.split, tested.predictions, DatasetName::mnist, seed);
+    std::vector<Bytes> images;
+    // In pixels: cells of 304 x 332, the image 40 from the cell's left and 72 from its top.
+    for (int place = 0; place < 24; ++place)
+      images.push_back(image_at(out / "predictions.png", 72 + 304 * (place % 6), 216 + 332 * (place / 6)));
+    return images;
+  };
+  std::set<Bytes> test_set;
+  for (int i = 0; i < tested.split.count; ++i) {
+    const auto pixels = tested.split.image(i);
+    test_set.emplace(pixels.begin(), pixels.end());
+  }
+  REQUIRE(test_set.size() == 30);
+  const std::vector<Bytes> one = shown(1), two = shown(2);
+  CHECK(std::set(one.begin(), one.end()).size() == 24);
+  for (const Bytes& image : one) CHECK(test_set.count(image) == 1);
+  CHECK((one != two));
+}
+
+TEST_CASE("a test set with fewer images than the grid shows them all", "[report]") {
+  const Split split = digits(3, 1);
+  const TemporaryDirectory out;
+  write_test_report(out.path(), split, std::vector<int>{0, 0, 0}, DatasetName::mnist, 1);
+  CHECK(read_plain(out / "predictions.png").size() > 1000);
+}
+
+TEST_CASE("augmented.png shows the first images of epoch 1 grey for grey", "[report]") {
+  const Split split = digits(60, 1);
+  const LoaderOptions options{
+      .batch_size = 7,
+      .seed = 5,
+      .shuffle = true,
+      .augmentation = Augmentation({RandomAffine{.degrees = 20, .translate = {0.1, 0.1}}})};
+  const TemporaryDirectory out;
+  write_augmented(out / "augmented.png", split, options, DatasetName::mnist);
+
+  Loader loader(split, options);
+  loader.start_epoch(1);
+  for (const int place : {0, 5, 23}) {
+    INFO("image " << place);
+    const int index = loader.order()[static_cast<std::size_t>(place)];
+    Image image, scratch;
+    image.assign(split.image(index), 28, 28);
+    kg::RandomStream random = loader.random(index);
+    options.augmentation.apply(image, scratch, random);
+    // In pixels: six cells of 304 x 308 to a row, the image 40 from the cell's left and 40 from its top.
+    const int left = 32 + 304 * (place % 6) + 40, top = 144 + 300 * (place / 6) + 40;
+    CHECK((image_at(out / "augmented.png", left, top) == image.pixels));
+  }
+}
+
+TEST_CASE("a report writes its log and tables after every epoch", "[report]") {
+  const TemporaryDirectory out;
+  Report report({.out = out / "run", .model = "a model", .heading = "heading\n", .quiet = true});
+  CHECK_FALSE(std::filesystem::exists(out / "run" / "train.log"));
+  report.print("printed\n");
+  report.record("recorded\n");
+  const std::vector<BatchTotals> batches = {{0.5, 1, 2}};
+  report.add_epoch({.epoch = 1, .test_accuracy = 60}, batches);
+  CHECK(text_of(out / "run" / "train.log") == "heading\nprinted\nrecorded\n");
+  report.add_epoch({.epoch = 2, .test_accuracy = 50}, batches);
+  CHECK(text_of(out / "run" / "metrics.csv") == metrics_csv(report.epochs()));
+  CHECK(text_of(out / "run" / "batches.csv") == "epoch,batch,loss,accuracy\n1,0,0.5,50\n2,0,0.5,50\n");
+
+  report.finish(1234, ConfusionMatrix(class_names(DatasetName::mnist)), "the end");
+  const std::string log = text_of(out / "run" / "train.log");
+  CHECK(contains(log, "Parameters: 1,234\n"));
+  CHECK(contains(log, "Best Test Accuracy: 60.00% (epoch 1)\n"));
+  CHECK(log.ends_with("the end\n"));
+}
+
+}  // namespace
+}  // namespace mnist

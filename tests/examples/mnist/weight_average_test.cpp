@@ -1,0 +1,81 @@
+#include "weight_average.h"
+
+#include "kernelgrad/kernelgrad.h"
+#include "support.h"
+
+namespace mnist {
+namespace {
+
+namespace nn = kg::nn;
+using kg::testing::devices;
+
+nn::Sequential small_network(std::uint64_t seed) {
+  kg::manual_seed(seed);
+  return {nn::Conv2d(1, 3, 3), nn::BatchNorm2d(3)};
+}
+
+/// Fills every floating-point tensor of the network with numbers that depend on the seed, and sets the count.
+void fill(nn::Module& network, std::uint32_t seed) {
+  for (nn::NamedTensor& entry : network.state_dict()) {
+    const kg::Tensor& tensor = entry.tensor;
+    entry.tensor.copy_from(kg::is_floating_point(tensor.dtype())
+                               ? kg::testing::random(tensor.shape(), tensor.dtype(), seed++, tensor.device())
+                               : kg::Tensor::from(std::vector<std::int64_t>{seed}, {}, tensor.device()));
+  }
+}
+
+TEST_CASE("a weight average moves by the rest of its decay towards the network", "[weight_average]") {
+  for (const kg::Device device : devices()) {
+    INFO(device.name());
+    nn::Sequential network = small_network(1), averaged = small_network(2);
+    network.to(device);
+    averaged.to(device);
+    fill(network, 10);
+    WeightAverage average(network, averaged, 0.75);
+    const nn::StateDict now = network.state_dict(), mean = averaged.state_dict();
+    std::vector<kg::Tensor> expected;
+    for (std::size_t i = 0; i < now.size(); ++i) {
+      CHECK(kg::testing::same_bits(mean[i].tensor, now[i].tensor));
+      expected.push_back(now[i].tensor.detach().clone());
+    }
+    for (const std::uint32_t seed : {20u, 30u}) {
+      fill(network, seed);
+      average.update();
+      for (std::size_t i = 0; i < now.size(); ++i) {
+        INFO(now[i].name);
+        const kg::Tensor value = now[i].tensor.detach();
+        expected[i] =
+            kg::is_floating_point(value.dtype()) ? expected[i] * 0.75 + value * 0.25 : value.clone();
+        CHECK(kg::testing::difference(mean[i].tensor, expected[i], 1e-6) == "");
+      }
+    }
+  }
+}
+
+TEST_CASE("a recorded update of a weight average follows the network", "[weight_average]") {
+  if (!kg::cuda_is_available()) return;
+  nn::Sequential network = small_network(1), averaged = small_network(2), eager = small_network(3);
+  for (nn::Sequential* const each : {&network, &averaged, &eager}) each->to(kg::Device::cuda());
+  WeightAverage recorded(network, averaged, 0.9), reference(network, eager, 0.9);
+  kg::Graph update([&] { recorded.update(); });
+  for (const std::uint32_t seed : {10u, 20u, 30u}) {
+    fill(network, seed);
+    update.replay();
+    reference.update();
+  }
+  const nn::StateDict actual = averaged.state_dict(), expected = eager.state_dict();
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    INFO(actual[i].name);
+    CHECK(kg::testing::same_bits(actual[i].tensor, expected[i].tensor));
+  }
+}
+
+TEST_CASE("a weight average refuses a decay that is none, and another network", "[weight_average]") {
+  nn::Sequential network = small_network(1), same = small_network(2), other = {nn::Conv2d(1, 4, 3)};
+  for (const double decay : {-0.1, 1.0, 1.5})
+    kg::testing::check_error([&] { WeightAverage(network, same, decay); }, {"decay", "0 <= decay < 1"});
+  CHECK_THROWS_AS(WeightAverage(network, other, 0.9), kg::Error);
+}
+
+}  // namespace
+}  // namespace mnist
