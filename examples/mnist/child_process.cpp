@@ -71,6 +71,9 @@ ChildProcess::ChildProcess(const std::filesystem::path& program, const std::vect
   pointers.push_back(nullptr);
   const int file = open_output(output);
   const pid_t parent = ::getpid();
+  // What stands in this process's buffers is not the child's to write, should something flush them there: as
+  // ThreadSanitizer does at _exit().
+  std::fflush(nullptr);
   {
     const SignalsHeldBack signals;
     id_ = ::fork();
