@@ -1,6 +1,7 @@
 #include "kernels/cudnn.h"
 
 #include "kernelgrad/error.h"
+#include "kernels/absent/table.h"
 #include "kernels/avg_pool2d.h"
 #include "kernels/batch_norm.h"
 #include "kernels/conv2d.h"
@@ -23,14 +24,6 @@ std::string unavailable_reason() { return "this build of kernelgrad was made wit
 std::string version() { absent("version"); }
 Options options() { return {}; }
 void set_options(const Options&) {}
-
-#define KG_ABSENT(Kernels, op)         \
-  template <class T>                   \
-  const Kernels<T>& op() {             \
-    absent(#op);                       \
-  }                                    \
-  template const Kernels<float>& op(); \
-  template const Kernels<double>& op();
 
 KG_ABSENT(AvgPool2dKernels, avg_pool2d)
 KG_ABSENT(BatchNormKernels, batch_norm)
