@@ -115,7 +115,7 @@ int op_count(const Transform& transform) {
 // plan() draws for an image of `size`, writes down the operations, op_count() of them, and sets `size` to
 // what comes of the image.
 void plan(const RandomAffine& affine, ImageSize& size, kg::RandomStream& random, PixelOp* ops) {
-  *ops = plan_affine(size, affine.sample(size.height, size.width, random), affine.fill);
+  *ops = plan_affine(size, affine.sample(size.height, size.width, random), affine.fill, affine.interpolation);
 }
 
 void plan(const RandomRotation& rotation, ImageSize& size, kg::RandomStream& random, PixelOp* ops) {

@@ -25,13 +25,14 @@ struct AngleRange : Range {
   AngleRange(double low, double high) : Range{low, high} {}
 };
 
-/// torchvision.transforms.RandomAffine with nearest-neighbour sampling about the image centre.
+/// torchvision.transforms.RandomAffine about the image centre.
 struct RandomAffine {
   AngleRange degrees = 0;
   std::array<double, 2> translate = {0, 0};  ///< largest shift as a fraction of width and height, in [0, 1]
   Range scale = {1, 1};
   AngleRange shear_x = 0;
   AngleRange shear_y = 0;
+  Interpolation interpolation = Interpolation::nearest;
   std::uint8_t fill = 0;
 
   /// Angle, scale and shears uniform in their ranges; dx = round(U(-w, w)) with w = translate[0] * width, dy

@@ -13,13 +13,6 @@
 namespace mnist {
 namespace {
 
-// Where output position (x, y) comes from: (xx * x + xy * y + x0, yx * x + yy * y + y0).
-struct SourceMap {
-  double xx, xy;
-  double yx, yy;
-  double x0 = 0, y0 = 0;
-};
-
 double radians(double degrees) { return degrees * (std::numbers::pi / 180); }
 
 // The inverse of turn * scale * shear_y * shear_x, in closed form. The order of the floating-point operations
@@ -34,7 +27,7 @@ SourceMap centred_source_map(const AffineParameters& p) {
   const double b = -cosine * std::tan(shear_x) / std::cos(shear_y) - std::sin(turn);
   const double c = sine / std::cos(shear_y);
   const double d = -sine * std::tan(shear_x) / std::cos(shear_y) + std::cos(turn);
-  return {d / p.scale, -b / p.scale, -c / p.scale, a / p.scale};
+  return {d / p.scale, -b / p.scale, -c / p.scale, a / p.scale, 0, 0};
 }
 
 // The same about the centre of an image instead of (0, 0), with a shift after it.
@@ -102,8 +95,36 @@ PixelOp plan_warp(const SourceMap& map, const ImageSize& size, std::uint8_t fill
   return op;
 }
 
+// The value at (x, y), which is inside, between the centres of the four pixels around it; those beyond an
+// edge are as those at it. The order of the floating-point operations is PIL's.
+std::uint8_t blend_neighbours(const std::uint8_t* in, int height, int width, double x, double y) {
+  x -= 0.5;
+  y -= 0.5;
+  const int left = static_cast<int>(std::floor(x)), top = static_cast<int>(std::floor(y));
+  const int x0 = std::max(left, 0), x1 = std::min(left + 1, width - 1);
+  const auto in_row = [&](int row) {
+    const std::uint8_t* pixels = in + std::int64_t{row} * width;
+    return pixels[x0] + (pixels[x1] - pixels[x0]) * (x - left);
+  };
+  const double above = in_row(std::max(top, 0)), below = in_row(std::min(top + 1, height - 1));
+  return static_cast<std::uint8_t>(above + (below - above) * (y - top));
+}
+
+void interpolate(const std::uint8_t* in, std::uint8_t* out, int height, int width, const PixelOp& op) {
+  const SourceMap& map = op.source_map;
+  for (int i = 0; i < height; ++i)
+    for (int j = 0; j < width; ++j) {
+      const double x = map.xx * (j + 0.5) + map.xy * (i + 0.5) + map.x0;
+      const double y = map.yx * (j + 0.5) + map.yy * (i + 0.5) + map.y0;
+      const bool inside = is_inside(x, width) && is_inside(y, height);
+      *out++ = inside ? blend_neighbours(in, height, width, x, y) : static_cast<std::uint8_t>(op.fill);
+    }
+}
+
 void warp(const std::uint8_t* in, std::uint8_t* out, int height, int width, const PixelOp& op) {
-  if (op.kind == PixelOp::Kind::warp_fixed)
+  if (op.kind == PixelOp::Kind::warp_bilinear)
+    interpolate(in, out, height, width, op);
+  else if (op.kind == PixelOp::Kind::warp_fixed)
     gather(in, out, height, width, op.fixed_walk, op.fill);
   else
     gather(in, out, height, width, op.precise_walk, op.fill);
@@ -246,11 +267,14 @@ void Normalize::operator()(std::span<const std::uint8_t> pixels, float* out) con
   for (const std::uint8_t pixel : pixels) *out++ = levels_[pixel];
 }
 
-PixelOp plan_affine(const ImageSize& size, const AffineParameters& parameters, std::uint8_t fill) {
+PixelOp plan_affine(const ImageSize& size, const AffineParameters& parameters, std::uint8_t fill,
+                    Interpolation interpolation) {
   if (!(parameters.scale > 0))
     throw kg::Error(fmt::format("warp_affine: scale is {}, expected a positive factor", parameters.scale));
-  return plan_warp(about_centre(centred_source_map(parameters), size, parameters.dx, parameters.dy), size,
-                   fill);
+  const SourceMap map = about_centre(centred_source_map(parameters), size, parameters.dx, parameters.dy);
+  if (interpolation == Interpolation::bilinear)
+    return {.kind = PixelOp::Kind::warp_bilinear, .factor = 0, .fill = fill, .source_map = map};
+  return plan_warp(map, size, fill);
 }
 
 PixelOp plan_rotation(const ImageSize& size, double angle, std::uint8_t fill) {
@@ -302,6 +326,7 @@ void apply_op(const PixelOp& op, Image& image, Image& scratch) {
       return blend(image.pixels, op);
     case PixelOp::Kind::warp_fixed:
     case PixelOp::Kind::warp_precise:
+    case PixelOp::Kind::warp_bilinear:
       scratch.resize(image.height, image.width);
       warp(image.pixels.data(), scratch.pixels.data(), image.height, image.width, op);
       break;
@@ -333,8 +358,8 @@ void apply_normalized(const PixelOp& op, const Image& image, const Normalize& no
 }
 
 void warp_affine(const std::uint8_t* in, std::uint8_t* out, int height, int width,
-                 const AffineParameters& parameters, std::uint8_t fill) {
-  warp(in, out, height, width, plan_affine({height, width}, parameters, fill));
+                 const AffineParameters& parameters, std::uint8_t fill, Interpolation interpolation) {
+  warp(in, out, height, width, plan_affine({height, width}, parameters, fill, interpolation));
 }
 
 void rotate(const std::uint8_t* in, std::uint8_t* out, int height, int width, double angle,

@@ -58,13 +58,18 @@ struct AffineParameters {
   double shear_y = 0;  ///< degrees
 };
 
-/// Warps `in` [height, width] into `out` [height, width], two different buffers. Each output pixel is the
-/// input pixel that its centre comes from (no interpolation), `fill` where it comes from outside.
+/// What a pixel is that comes from between pixels: the one that its centre lies in, or a mean of the four
+/// around that, the nearer the more.
+enum class Interpolation : std::uint8_t { nearest, bilinear };
+
+/// Warps `in` [height, width] into `out` [height, width], two different buffers. Each output pixel is what
+/// its centre comes from, `fill` where that is outside.
 ///
 /// Equal, pixel for pixel, to torchvision.transforms.functional.affine on an 8-bit PIL image, whose 16.16
-/// fixed-point coordinates it shares. Throws kg::Error unless scale is positive.
+/// fixed-point coordinates the nearest pixels share. Throws kg::Error unless scale is positive.
 void warp_affine(const std::uint8_t* in, std::uint8_t* out, int height, int width,
-                 const AffineParameters& parameters, std::uint8_t fill);
+                 const AffineParameters& parameters, std::uint8_t fill,
+                 Interpolation interpolation = Interpolation::nearest);
 
 /// Turns `in` [height, width] by `angle` degrees, counter-clockwise, about its centre into `out` [height,
 /// width]: warp_affine the other way round. Equal, pixel for pixel, to
@@ -99,7 +104,8 @@ void adjust_contrast(std::span<std::uint8_t> pixels, double factor);
 /// @name What happens to an image of that size, decided
 /// The parameters are those of the functions above.
 /// @{
-PixelOp plan_affine(const ImageSize& size, const AffineParameters& parameters, std::uint8_t fill);
+PixelOp plan_affine(const ImageSize& size, const AffineParameters& parameters, std::uint8_t fill,
+                    Interpolation interpolation = Interpolation::nearest);
 PixelOp plan_rotation(const ImageSize& size, double angle, std::uint8_t fill);
 PixelOp plan_center_crop(const ImageSize& size, const ImageSize& to);
 PixelOp plan_resized_crop(const ImageSize& size, const Region& region, const ImageSize& to);

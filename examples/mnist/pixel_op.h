@@ -13,6 +13,14 @@ struct Walk {
   Coordinate x_down, y_down;
 };
 
+/// Where the output position (x, y) comes from: (xx * x + xy * y + x0, yx * x + yy * y + y0). Pixels' centres
+/// are at halves.
+struct SourceMap {
+  double xx, xy;
+  double yx, yy;
+  double x0, y0;
+};
+
 /// A rectangle of pixels. It may reach beyond an image.
 struct Region {
   std::int32_t top, left;
@@ -45,6 +53,7 @@ struct PixelOp {
     keep,               ///< the image stays as it is
     warp_fixed,         ///< along fixed_walk, in 16.16 fixed point
     warp_precise,       ///< along precise_walk, for what fixed point cannot hold
+    warp_bilinear,      ///< by source_map, a mean of the four pixels around each position
     crop,               ///< to region, black where that reaches beyond the image
     resize,             ///< as resampling says
     blend_black,        ///< between black (factor 0) and the image (factor 1) or beyond
@@ -58,6 +67,7 @@ struct PixelOp {
   union {
     Walk<std::int64_t> fixed_walk;
     Walk<double> precise_walk;
+    SourceMap source_map;
     Region region;
     Resampling resampling;
     CentredMap centred_map;

@@ -100,6 +100,38 @@ __device__ void warp_precise(Picture& picture, const PixelOp& op) {
   picture.become_other();
 }
 
+/// The value at (x, y), which is inside, between the centres of the four pixels around it.
+__device__ std::uint8_t blend_neighbours(const Picture& picture, double x, double y) {
+  x = sum(x, -0.5);
+  y = sum(y, -0.5);
+  const int left = static_cast<int>(floor(x)), top = static_cast<int>(floor(y));
+  const int x0 = max(left, 0), x1 = min(left + 1, picture.width - 1);
+  const auto between = [](double from, double to, double part) {
+    return sum(from, product(sum(to, -from), part));
+  };
+  const auto in_row = [&](int row) {
+    const std::uint8_t* const pixels = picture.pixels + row * picture.width;
+    return between(pixels[x0], pixels[x1], sum(x, -left));
+  };
+  const double above = in_row(max(top, 0)), below = in_row(min(top + 1, picture.height - 1));
+  return static_cast<std::uint8_t>(between(above, below, sum(y, -top)));
+}
+
+/// Every position from the pixel's own numbers, as on the CPU: no walk.
+__device__ void warp_bilinear(Picture& picture, const PixelOp& op) {
+  const SourceMap map = op.source_map;
+  for (int p = static_cast<int>(threadIdx.x); p < picture.count(); p += block_size) {
+    const int row = p / picture.width, column = p - row * picture.width;
+    const auto position = [&](double by_column, double by_row, double start) {
+      return sum(sum(product(by_column, column + 0.5), product(by_row, row + 0.5)), start);
+    };
+    const double x = position(map.xx, map.xy, map.x0), y = position(map.yx, map.yy, map.y0);
+    const bool inside = is_inside(x, picture.width) && is_inside(y, picture.height);
+    picture.other[p] = inside ? blend_neighbours(picture, x, y) : static_cast<std::uint8_t>(op.fill);
+  }
+  picture.become_other();
+}
+
 /// The region, black where it reaches beyond the picture.
 __device__ void crop(Picture& picture, const Region& region) {
   for (int p = static_cast<int>(threadIdx.x); p < region.height * region.width; p += block_size) {
@@ -243,6 +275,7 @@ __global__ void __launch_bounds__(block_size)
     __syncthreads();
     if (op.kind == PixelOp::Kind::warp_fixed) warp_fixed(picture, op);
     if (op.kind == PixelOp::Kind::warp_precise) warp_precise(picture, op);
+    if (op.kind == PixelOp::Kind::warp_bilinear) warp_bilinear(picture, op);
     if (op.kind == PixelOp::Kind::crop) crop(picture, op.region);
     if (op.kind == PixelOp::Kind::resize) resize(picture, op.resampling, taps);
     if (op.kind == PixelOp::Kind::rotate_normalized) {

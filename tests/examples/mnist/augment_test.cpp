@@ -32,9 +32,9 @@ Pixels noise(int height, int width, std::uint32_t sample = 0) {
 }
 
 Pixels warp(const Pixels& in, int height, int width, const AffineParameters& parameters,
-            std::uint8_t fill = 0) {
+            std::uint8_t fill = 0, Interpolation interpolation = Interpolation::nearest) {
   Pixels out(in.size());
-  warp_affine(in.data(), out.data(), height, width, parameters, fill);
+  warp_affine(in.data(), out.data(), height, width, parameters, fill, interpolation);
   return out;
 }
 
@@ -115,6 +115,41 @@ TEST_CASE("warp_affine shows each pixel where the forward map sends it", "[augme
       }
   }
   CHECK(compared > 5000);
+}
+
+TEST_CASE("bilinear warp_affine leaves an image as it is, or shifts it", "[augment]") {
+  const Pixels in = noise(9, 7);
+  CHECK(warp(in, 9, 7, {}, 3, Interpolation::bilinear) == in);
+  const AffineParameters shift{.dx = -2, .dy = 3};
+  CHECK(warp(in, 9, 7, shift, 3, Interpolation::bilinear) == warp(in, 9, 7, shift, 3));
+}
+
+// On a plane the mean of four neighbours is the plane itself, wherever between them, but for the rounding
+// down to a whole grey.
+TEST_CASE("bilinear warp_affine keeps a plane a plane", "[augment]") {
+  constexpr int size = 30;
+  const auto plane = [](double x, double y) { return 3 * x + 5 * y; };
+  Pixels in(size * size);
+  for (int y = 0; y < size; ++y)
+    for (int x = 0; x < size; ++x)
+      in[static_cast<std::size_t>(y * size + x)] = static_cast<std::uint8_t>(plane(x, y));
+  constexpr double angle = 25, scale = 1.3;
+  const Pixels out = warp(in, size, size, {.angle = angle, .scale = scale}, 0, Interpolation::bilinear);
+  const double cosine = std::cos(angle * std::numbers::pi / 180) / scale;
+  const double sine = std::sin(angle * std::numbers::pi / 180) / scale;
+  constexpr double centre = (size - 1) / 2.0;
+  int compared = 0;
+  for (int y = 0; y < size; ++y)
+    for (int x = 0; x < size; ++x) {
+      const double from_x = cosine * (x - centre) + sine * (y - centre) + centre;
+      const double from_y = -sine * (x - centre) + cosine * (y - centre) + centre;
+      if (from_x < 0 || from_x > size - 1 || from_y < 0 || from_y > size - 1) continue;
+      ++compared;
+      const double grey = at(out, size, size, y, x, 0), expected = plane(from_x, from_y);
+      REQUIRE(grey <= expected + 1e-9);
+      REQUIRE(grey > expected - 1 - 1e-9);
+    }
+  CHECK(compared > 500);
 }
 
 TEST_CASE("warp_affine refuses a scale that is not positive", "[augment]") {

@@ -18,6 +18,7 @@ except ImportError as error:
     print(f"skipped: {error} (needs python3-torchvision and python3-pil)")
     sys.exit(77)
 
+NEAREST, BILINEAR = transforms.InterpolationMode.NEAREST, transforms.InterpolationMode.BILINEAR
 SIZES = [(28, 28), (1, 1), (1, 7), (7, 1), (31, 33), (33, 31), (65, 40), (2, 3)]
 MEAN, STD = 0.1307, 0.3081
 
@@ -26,28 +27,28 @@ def noise_image(rng, height, width):
     return rng.integers(0, 256, (height, width), dtype=np.uint8)
 
 
-def affine_case(rng, size, angle, translate, scale, shear=(0.0, 0.0), fill=0):
+def affine_case(rng, size, angle, translate, scale, shear=(0.0, 0.0), fill=0, mode=NEAREST):
     height, width = size
     pixels = noise_image(rng, height, width)
-    numbers = [angle, *translate, scale, *shear, fill]
+    numbers = [angle, *translate, scale, *shear, fill, int(mode == BILINEAR)]
     request = f"affine {height} {width} {' '.join(map(repr, numbers))} {pixels.tobytes().hex()}"
-    expected = F.affine(Image.fromarray(pixels), angle, list(translate), scale, list(shear), fill=fill)
+    expected = F.affine(Image.fromarray(pixels), angle, list(translate), scale, list(shear), mode, fill=fill)
     return request, np.asarray(expected).tobytes().hex()
 
 
-def special_affine_cases(rng):
+def special_affine_cases(rng, mode=NEAREST):
     for size in SIZES:
         for angle in (0.0, 45.0, 90.0, -90.0, 180.0, 270.0, 360.0, 1e-5, -1e-12):
             for translate in ((0, 0), (1, -2), (-3, 2), (1000, 0), (0, -40000)):
                 for scale in (1.0, 0.5, 2.0, 1.1, 1 / 3):
-                    yield affine_case(rng, size, angle, translate, scale)
+                    yield affine_case(rng, size, angle, translate, scale, mode=mode)
     # Beyond the range of 16.16 fixed point, where PIL computes in doubles.
     for angle, scale in ((30.0, 1e-3), (90.0, 4e-4), (200.0, 2e-5), (10.0, 1e-9)):
         for translate in ((0, 0), (3, -1), (20, 14)):
-            yield affine_case(rng, (31, 33), angle, translate, scale)
+            yield affine_case(rng, (31, 33), angle, translate, scale, mode=mode)
     for size in ((3, 40000), (40000, 2)):
         for angle in (1e-3, -1e-3, 180.001):
-            yield affine_case(rng, size, angle, (5, 0), 1.01)
+            yield affine_case(rng, size, angle, (5, 0), 1.01, mode=mode)
 
 
 def recipe_affine_cases(rng, draws, count):
@@ -57,7 +58,7 @@ def recipe_affine_cases(rng, draws, count):
         yield affine_case(rng, (28, 28), draws.uniform(-20, 20), translate, draws.uniform(0.9, 1.1))
 
 
-def general_affine_cases(rng, draws, count):
+def general_affine_cases(rng, draws, count, mode=NEAREST):
     for _ in range(count):
         size = draws.choice(SIZES)
         translate = (draws.randint(-40, 40), draws.randint(-40, 40))
@@ -65,7 +66,7 @@ def general_affine_cases(rng, draws, count):
             translate = (draws.randint(-3, 3), draws.randint(-3, 3))
         shear = draws.choice([(0.0, 0.0), (draws.uniform(-60, 60), 0.0), (draws.uniform(-60, 60), draws.uniform(-60, 60))])
         angle = draws.choice([0.0, draws.uniform(-180, 180), draws.uniform(-400, 400)])
-        yield affine_case(rng, size, angle, translate, draws.uniform(0.2, 3), shear, draws.choice([0, 255, 17]))
+        yield affine_case(rng, size, angle, translate, draws.uniform(0.2, 3), shear, draws.choice([0, 255, 17]), mode)
 
 
 def special_angles(draws):
@@ -275,6 +276,8 @@ def main():
         compare(oracle, "affine, special values", special_affine_cases(rng)),
         compare(oracle, "affine, the recipe's values", recipe_affine_cases(rng, draws, 4000)),
         compare(oracle, "affine, general values", general_affine_cases(rng, draws, 6000)),
+        compare(oracle, "bilinear affine, special values", special_affine_cases(rng, BILINEAR)),
+        compare(oracle, "bilinear affine, general values", general_affine_cases(rng, draws, 6000, BILINEAR)),
         compare(oracle, "rotation", rotation_cases(rng, draws, 6000)),
         compare(oracle, "rotation of normalised images", normalized_rotation_cases(rng, draws, 4000)),
         compare(oracle, "resize", resize_cases(rng)),

@@ -54,6 +54,12 @@ const RandomAffine sheared{.degrees = 180, .scale = {0.3, 3}, .shear_x = 40, .sh
 const RandomAffine shifted{.translate = {0.3, 0.5}, .scale = {0.7, 1.3}, .fill = 200};
 /// So far out that fixed point does not reach: in doubles too.
 const RandomAffine vanishing{.degrees = 30, .translate = {0.5, 0.5}, .scale = {2e-4, 4e-4}, .fill = 77};
+const RandomAffine smooth{.degrees = 180,
+                          .translate = {0.4, 0.4},
+                          .scale = {0.3, 3},
+                          .shear_x = 40,
+                          .interpolation = Interpolation::bilinear,
+                          .fill = 5};
 const ColorJitter jittered{.brightness = 0.4, .contrast = 0.7, .saturation = 0.1, .hue = 0.1};
 /// Factors beyond what float can hold: infinity times 0 is not a number.
 const ColorJitter extreme{.brightness = 1e300, .contrast = 1e300};
@@ -70,6 +76,8 @@ TEST_CASE("batches made on cuda have the pixels of those made on the CPU", "[res
       {sheared},
       {shifted},
       {vanishing},
+      {smooth},
+      {smooth, jittered, smooth, sheared},
       {jittered},
       {extreme},
       {turned, jittered},
@@ -137,7 +145,9 @@ TEST_CASE("what comes from the very edge of an image comes from outside on cuda 
   // not.
   const RandomAffine precise{.scale = {0.5, 0.5}, .fill = 99};
   const RandomAffine fixed{.degrees = {90, 90}, .scale = {0.5, 0.5}, .fill = 99};
-  for (const RandomAffine& affine : {precise, fixed})
+  RandomAffine smooth = fixed;
+  smooth.interpolation = Interpolation::bilinear;
+  for (const RandomAffine& affine : {precise, fixed, smooth})
     check_same_batches(noise(2, 6, 6), {.batch_size = 2, .augmentation = Augmentation({affine})});
 }
 
