@@ -23,8 +23,6 @@ struct Case {
             .padding_w = padding,
             .groups = groups};
   }
-  kg::Shape weight() const { return {out, input[1] / groups, k, k}; }
-  kg::Shape output() const { return {input[0], out, problem().out_h(), problem().out_w()}; }
   std::string name() const {
     return bench::shape_suffix(input) + bench::option_suffix("out", static_cast<double>(out), 0) +
            bench::option_suffix("k", static_cast<double>(k), 0) +
@@ -51,39 +49,16 @@ const Case cases[] = {
     {.input = {8, 64, 56, 56}, .out = 64, .padding = 1, .groups = 64},
 };
 
-std::function<void()> forward(const Case& c) {
-  return [input = bench::random_tensor(c.input), weight = bench::random_tensor(c.weight()), c] {
-    kg::conv2d(input, weight, {.stride = c.stride, .padding = c.padding, .groups = c.groups});
-  };
-}
-
-std::function<void()> backward_input(const Case& c) {
-  return [grad_output = bench::random_tensor(c.output()), weight = bench::random_tensor(c.weight()), c] {
-    kg::Tensor grad_input = bench::empty(c.input);
-    KG_CHOSEN_KERNELS(conv2d, float, bench::device())
-        .backward_input(c.problem(), kg::raw<float>(grad_output), kg::raw<float>(weight),
-                        kg::raw<float>(grad_input), {});
-  };
-}
-
-std::function<void()> backward_weight(const Case& c) {
-  return [grad_output = bench::random_tensor(c.output()), input = bench::random_tensor(c.input), c] {
-    kg::Tensor grad_weight = bench::empty(c.weight());
-    KG_CHOSEN_KERNELS(conv2d, float, bench::device())
-        .backward_weight(c.problem(), kg::raw<float>(input), kg::raw<float>(grad_output),
-                         kg::raw<float>(grad_weight), {});
-  };
+void add_all(const std::string& operation, bench::Direction direction) {
+  for (const Case& c : cases)
+    bench::add(operation + c.name(), bench::work_of(c.problem()),
+               [=] { return bench::call_of(c.problem(), direction); });
 }
 
 const bench::Registrar registrar([] {
-  for (const Case& c : cases)
-    bench::add("conv2d_forward" + c.name(), bench::work_of(c.problem()), [c] { return forward(c); });
-  for (const Case& c : cases)
-    bench::add("conv2d_backward_input" + c.name(), bench::work_of(c.problem()),
-               [c] { return backward_input(c); });
-  for (const Case& c : cases)
-    bench::add("conv2d_backward_weight" + c.name(), bench::work_of(c.problem()),
-               [c] { return backward_weight(c); });
+  add_all("conv2d_forward", bench::Direction::forward);
+  add_all("conv2d_backward_input", bench::Direction::backward_input);
+  add_all("conv2d_backward_weight", bench::Direction::backward_weight);
 });
 
 }  // namespace

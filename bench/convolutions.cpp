@@ -1,7 +1,6 @@
 #include "convolutions.h"
 
 #include <cstdio>
-#include <functional>
 #include <set>
 
 #include "backend/problem_text.h"
@@ -74,25 +73,10 @@ void print_row(const Conv2dProblem& problem, const kg::BackendChoice& choice) {
               native < cudnn ? cudnn / native : native / cudnn);
 }
 
-void compare(const Conv2dProblem& p) {
-  const kg::Tensor input = random_tensor(input_shape(p)), weight = random_tensor(weight_shape(p));
-  const kg::Tensor grad_output = random_tensor(output_shape(p));
-  kg::Tensor to = empty(output_shape(p));
-  const auto& kernels = kg::backend::conv2d<float>();
-  print_row(p, choice_of([&] {
-              kernels.forward(p, kg::raw<float>(input), kg::raw<float>(weight), nullptr, kg::raw<float>(to),
-                              {});
-            }));
-  to = empty(input_shape(p));
-  print_row(p, choice_of([&] {
-              kernels.backward_input(p, kg::raw<float>(grad_output), kg::raw<float>(weight),
-                                     kg::raw<float>(to), {});
-            }));
-  to = empty(weight_shape(p));
-  print_row(p, choice_of([&] {
-              kernels.backward_weight(p, kg::raw<float>(input), kg::raw<float>(grad_output),
-                                      kg::raw<float>(to), {});
-            }));
+void compare(const Conv2dProblem& problem) {
+  for (const Direction direction :
+       {Direction::forward, Direction::backward_input, Direction::backward_weight})
+    print_row(problem, choice_of(call_of(problem, direction)));
   std::fflush(stdout);
 }
 
@@ -104,6 +88,20 @@ Work work_of(const Conv2dProblem& problem) {
   const std::int64_t outputs = kg::numel(output_shape(problem)), weights = kg::numel(weight_shape(problem));
   return {.bytes = float_bytes(kg::numel(input_shape(problem)) + weights + outputs),
           .flops = 2 * outputs * weights / problem.c_out};
+}
+
+std::function<void()> call_of(const Conv2dProblem& problem, Direction direction) {
+  const kg::Tensor input = random_tensor(input_shape(problem)), weight = random_tensor(weight_shape(problem)),
+                   output = random_tensor(output_shape(problem));
+  const auto& kernels = KG_CHOSEN_KERNELS(conv2d, float, device());
+  return [=, &kernels] {
+    auto* const x = kg::raw<float>(input);
+    auto* const w = kg::raw<float>(weight);
+    auto* const y = kg::raw<float>(output);
+    if (direction == Direction::forward) kernels.forward(problem, x, w, nullptr, y, {});
+    if (direction == Direction::backward_input) kernels.backward_input(problem, y, w, x, {});
+    if (direction == Direction::backward_weight) kernels.backward_weight(problem, x, y, w, {});
+  };
 }
 
 void compare_convolutions(const std::string& text) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -10,6 +12,12 @@ namespace bench {
 
 /// The same for all three directions: each reads two of input, weight and output and writes the third.
 Work work_of(const kg::kernels::Conv2dProblem& problem);
+
+enum class Direction : std::uint8_t { forward, backward_input, backward_weight };
+
+/// A call of the chosen kernel. Its tensors, random ones, are its own, and the result takes the place of the
+/// one that it does not read.
+std::function<void()> call_of(const kg::kernels::Conv2dProblem& problem, Direction direction);
 
 /// Adds to what is compared; one for each file that has some, before main().
 struct ConvolutionSource {
