@@ -101,11 +101,13 @@ ChildProcess& ChildProcess::operator=(ChildProcess&& other) noexcept {
 }
 
 void ChildProcess::ask_to_end() {
+  if (id_ < 0) return;  // to kill(), -1 is every process
   if (!std::exchange(asked_, true) && !status_) ::kill(id_, SIGTERM);
 }
 
 bool ChildProcess::has_ended() {
   if (status_) return true;
+  if (id_ < 0) throw kg::Error("ChildProcess: has_ended() of one that was moved away");
   int status = 0;
   const pid_t ended = ::waitpid(id_, &status, WNOHANG);
   if (ended < 0 && errno != EINTR)

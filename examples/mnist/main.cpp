@@ -3,11 +3,14 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <atomic>
+#include <charconv>
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
+#include <limits>
 #include <optional>
 
+#include "files.h"
 #include "kernelgrad/kernelgrad.h"
 #include "png.h"
 #include "progress.h"
@@ -24,6 +27,12 @@ std::atomic<bool> stop = false;
 void request_stop(int signal) {
   stop = true;
   std::signal(signal, SIG_DFL);  // a second one ends the program at once
+}
+
+/// What the launcher of the program ignores stays ignored: Ctrl-C is not for a training in the background.
+void stop_on_signals() {
+  for (const int signal : {SIGINT, SIGTERM})
+    if (std::signal(signal, request_stop) == SIG_IGN) std::signal(signal, SIG_IGN);
 }
 
 /// The options of every command, as they were given.
@@ -61,7 +70,8 @@ mnist::Dataset load_data(const Arguments& arguments) {
         directory.string() +
         ": no such folder, expected the four IDX files in it; --data DIR or MNIST_DIR names another, " +
         "scripts/get-mnist fetches MNIST into data/mnist");
-  return mnist::load_dataset(directory);
+  mnist::Dataset data = mnist::load_dataset(directory);
+  return arguments.validation ? mnist::with_validation(std::move(data), *arguments.validation) : data;
 }
 
 /// Sets which implementation of the operations runs on the device, as far as the arguments say it.
@@ -97,8 +107,7 @@ ChosenDevice choose_device(const Arguments& arguments) {
 
 int run_train(const Arguments& arguments) {
   const mnist::Recipe& recipe = mnist::find_recipe(arguments.model);
-  mnist::Dataset data = load_data(arguments);
-  if (arguments.validation) data = mnist::with_validation(std::move(data), *arguments.validation);
+  const mnist::Dataset data = load_data(arguments);
   const auto [device, device_line] = choose_device(arguments);
   const std::filesystem::path out =
       arguments.out.empty() ? fmt::format("runs/{}-seed{}", recipe.id, arguments.seed) : arguments.out;
@@ -110,8 +119,7 @@ int run_train(const Arguments& arguments) {
                   arguments.validation ? "validation" : "test", out.string());
   fmt::print("{}", heading);
   std::fflush(stdout);
-  std::signal(SIGINT, request_stop);
-  std::signal(SIGTERM, request_stop);
+  stop_on_signals();
   const mnist::TrainResult result = mnist::train(recipe, data,
                                                  {.epochs = arguments.epochs,
                                                   .batch_size = arguments.batch_size,
@@ -125,8 +133,14 @@ int run_train(const Arguments& arguments) {
                                                   .graph = !arguments.no_graph},
                                                  stop);
   if (result.interrupted) {
-    fmt::print(stderr, "interrupted after {} whole epochs; their results are in {}\n", result.epochs.size(),
-               out.string());
+    if (result.epochs.empty())
+      fmt::print(stderr, "interrupted before the first epoch was finished; nothing was written to {}\n",
+                 out.string());
+    else
+      fmt::print(
+          stderr, "interrupted after {}; what there is of it is in {}\n",
+          mnist::count_of(static_cast<std::int64_t>(result.epochs.size()), "whole epoch", "whole epochs"),
+          out.string());
     return 130;
   }
   fmt::print("{}\n", result.verdict.line);
@@ -146,6 +160,7 @@ mnist::SweepOptions sweep_options(const Arguments& arguments, kg::Device device)
   mnist::SweepOptions options{.ids = arguments.ids,
                               .seeds = mnist::parse_seeds(arguments.seeds),
                               .epochs = arguments.epochs,
+                              .validation = arguments.validation,
                               .jobs = arguments.jobs,
                               .settings = {"--device", device.name()}};
   if (!arguments.out.empty()) options.out = arguments.out;
@@ -153,8 +168,6 @@ mnist::SweepOptions sweep_options(const Arguments& arguments, kg::Device device)
     options.settings.insert(options.settings.end(), {"--kernels", kernels});
   if (arguments.allow_tf32) options.settings.push_back("--allow-tf32");
   if (arguments.nondeterministic) options.settings.push_back("--nondeterministic");
-  if (arguments.validation)
-    options.settings.insert(options.settings.end(), {"--validation", std::to_string(*arguments.validation)});
   const int threads = arguments.threads.value_or(std::max(1, kg::num_threads() / arguments.jobs));
   options.other_arguments = {"--threads", std::to_string(threads), "--data", data_directory(arguments)};
   return options;
@@ -166,8 +179,9 @@ int run_sweep(const Arguments& arguments) {
   for (const std::string& id : options.ids) mnist::find_recipe(id);
   const mnist::Dataset data = load_data(arguments);
   fmt::print("{}", device_line);
-  std::signal(SIGINT, request_stop);
-  std::signal(SIGTERM, request_stop);
+  stop_on_signals();
+  // Where the launcher ignores it, the system forgets how a child ended.
+  std::signal(SIGCHLD, SIG_DFL);
   const mnist::SweepResult result = mnist::sweep(data, options, stop);
   if (result.interrupted) {
     fmt::print(stderr, "interrupted: {} of {} runs are done; the same command does the rest\n", result.done,
@@ -204,21 +218,20 @@ int run_eval(const Arguments& arguments) {
   fmt::print("{}", device_line);
   kg::nn::Sequential network = load_network(arguments, device);
   const mnist::Dataset data = load_data(arguments);
+  if (!arguments.out.empty()) mnist::make_folder(arguments.out);
   const mnist::Evaluation evaluation = mnist::evaluate(network, data.test, device);
   const mnist::DatasetName dataset = dataset_name(arguments);
   fmt::print(
       "{}{}", mnist::test_line(evaluation.loss, evaluation.correct, data.test.count),
       mnist::class_accuracy_lines(mnist::confusion_of(data.test, evaluation.predictions, dataset), dataset));
   if (arguments.out.empty()) return 0;
-  std::filesystem::create_directories(arguments.out);
   mnist::write_test_report(arguments.out, data.test, evaluation.predictions, dataset, arguments.seed);
   fmt::print("\nfigures in {}\n", arguments.out);
   return 0;
 }
 
 int run_predict(const Arguments& arguments) {
-  const kg::Device device = kg::Device::parse(arguments.device);
-  choose_kernels(arguments, device);
+  const kg::Device device = choose_device(arguments).device;
   kg::nn::Sequential network = load_network(arguments, device);
   const kg::NoGrad no_grad;
   const mnist::Normalize normalize(mnist::pixel_mean, mnist::pixel_std);
@@ -263,6 +276,15 @@ int run_receptive_field(const Arguments& arguments) {
   return 0;
 }
 
+/// A whole number as people write it. CLI11 would take 010 for 8, and what is too large for something else.
+std::string decimal(const std::string& text) {
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error == std::errc() && end == text.data() + text.size() && std::to_string(number) == text) return {};
+  return fmt::format("{} given, expected a whole number from 0 to {}", text,
+                     std::numeric_limits<std::uint64_t>::max());
+}
+
 void add_data_option(CLI::App& command, Arguments& arguments, const std::string& default_folder) {
   command
       .add_option("--data", arguments.data,
@@ -284,6 +306,7 @@ void add_device_options(CLI::App& command, Arguments& arguments) {
   command
       .add_option("--threads", arguments.threads,
                   "CPU threads (default: every core); results do not depend on it")
+      ->check(decimal)
       ->check(CLI::Range(1, 1024))
       ->type_name("N");
   command
@@ -301,22 +324,19 @@ void add_validation_option(CLI::App& command, Arguments& arguments) {
   command
       .add_option("--validation", arguments.validation,
                   "hold the last N training images out, and test on them instead of on the test images")
+      ->check(decimal)
       ->check(CLI::Range(1, 59'999))
       ->type_name("N");
 }
 
 void add_seed_option(CLI::App& command, Arguments& arguments, const std::string& description) {
   command.add_option("--seed", arguments.seed, description)
-      ->check([](const std::string& text) {
-        return text.starts_with('-') ? text + " given, expected a whole number from 0" : std::string();
-      })
+      ->check(decimal)
       ->type_name("S")
       ->capture_default_str();
 }
 
-}  // namespace
-
-int main(int argc, char** argv) try {
+int run(int argc, char** argv) {
   Arguments arguments;
   CLI::App app("Trains and applies small networks for MNIST.", "mnist");
   app.require_subcommand(1);
@@ -326,15 +346,17 @@ int main(int argc, char** argv) try {
       ->type_name("ID")
       ->capture_default_str();
   train.add_option("--epochs", arguments.epochs, "default: the recipe's")
+      ->check(decimal)
       ->check(CLI::Range(1, 1'000'000))
       ->type_name("N");
   train.add_option("--batch-size", arguments.batch_size, "default: the recipe's")
+      ->check(decimal)
       ->check(CLI::Range(2, 60'000))
       ->type_name("N");
   train
       .add_option("--lr", arguments.learning_rate,
                   "learning rate of the first epoch, of one-cycle the largest (default: the recipe's)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(0.0, std::numeric_limits<double>::max()))
       ->type_name("RATE");
   add_validation_option(train, arguments);
   add_seed_option(train, arguments, "the same seed gives the same checkpoint, byte for byte");
@@ -350,6 +372,7 @@ int main(int argc, char** argv) try {
   sweep.add_option("ID", arguments.ids, "which recipes (see `mnist list`; default: all)");
   sweep.add_option("--seeds", arguments.seeds, "which seeds, as 1,2,3 or 1-3")->capture_default_str();
   sweep.add_option("--epochs", arguments.epochs, "default: each recipe's")
+      ->check(decimal)
       ->check(CLI::Range(1, 1'000'000))
       ->type_name("N");
   sweep
@@ -357,6 +380,7 @@ int main(int argc, char** argv) try {
           "--jobs", arguments.jobs,
           "how many runs train at the same time; each gets its share of the cores unless --threads says "
           "how many")
+      ->check(decimal)
       ->check(CLI::Range(1, 1024))
       ->type_name("N")
       ->capture_default_str();
@@ -402,6 +426,14 @@ int main(int argc, char** argv) try {
   if (summary.parsed()) return run_summary(arguments);
   if (receptive_field.parsed()) return run_receptive_field(arguments);
   return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  const int status = run(argc, argv);
+  if (std::fflush(stdout) != 0 || std::ferror(stdout)) throw kg::Error("standard output cannot be written");
+  return status;
 } catch (const std::exception& error) {
   std::fflush(stdout);
   fmt::print(stderr, "mnist: {}\n", error.what());

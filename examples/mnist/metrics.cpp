@@ -28,10 +28,6 @@ std::string join_and(const std::vector<std::string>& parts) {
   return fmt::format("{} and {}", fmt::join(parts.begin(), parts.end() - 1, ", "), parts.back());
 }
 
-std::string count_of(int64_t count, const char* singular, const char* plural) {
-  return fmt::format("{} {}", with_thousands(count), count == 1 ? singular : plural);
-}
-
 /// Empty when every one of the last epochs is accurate enough.
 std::string accuracy_failure(std::span<const EpochMetrics> epochs, const Goal& goal) {
   const auto wanted = static_cast<size_t>(goal.last_epochs);
@@ -90,8 +86,12 @@ std::string with_thousands(int64_t number) {
   return text;
 }
 
+std::string count_of(int64_t count, const char* singular, const char* plural) {
+  return fmt::format("{} {}", with_thousands(count), count == 1 ? singular : plural);
+}
+
 std::string metrics_csv(std::span<const EpochMetrics> epochs) {
-  std::string csv = "epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy,seconds\n";
+  std::string csv = std::string(metrics_header) + "\n";
   for (const EpochMetrics& e : epochs) {
     csv += fmt::format("{},{},{},{},{},{},{}\n", e.epoch, e.lr, e.train_loss, e.train_accuracy, e.test_loss,
                        e.test_accuracy, e.seconds);

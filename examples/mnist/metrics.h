@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "epoch_totals.h"
@@ -38,8 +39,15 @@ double percent(int64_t correct, int64_t total);
 /// 60000 -> "60,000".
 std::string with_thousands(int64_t number);
 
-/// The text of metrics.csv: the header `epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy,seconds`
-/// and a row per epoch. Every number has the fewest digits that read back as the same double.
+/// "1 epoch", "1,234 epochs"
+std::string count_of(int64_t count, const char* singular, const char* plural);
+
+/// The first line of metrics.csv.
+inline constexpr std::string_view metrics_header =
+    "epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy,seconds";
+
+/// The text of metrics.csv: metrics_header and a row per epoch. Every number has the fewest digits that read
+/// back as the same double.
 std::string metrics_csv(std::span<const EpochMetrics> epochs);
 
 /// The text of batches.csv: the header `epoch,batch,loss,accuracy` and a row per batch, with numbers as those

@@ -6,12 +6,10 @@
 #include <cmath>
 #include <cstdio>
 #include <numeric>
-#include <ostream>
 #include <utility>
 
 #include "figures.h"
-#include "kernelgrad/error.h"
-#include "kernelgrad/io.h"
+#include "files.h"
 #include "kernelgrad/random.h"
 #include "models.h"
 
@@ -19,9 +17,10 @@ namespace mnist {
 
 namespace {
 
-void write_text(const std::filesystem::path& path, const std::string& text) {
-  kg::write_file(path, [&](std::ostream& stream) { stream << text; });
-}
+/// What finish(), write_test_report() and write_augmented() write.
+constexpr const char* files_of_the_end[] = {"curves.png",      "comparison.png", "per_class.csv",
+                                            "per_class.png",   "confusion.png",  "misclassified.png",
+                                            "predictions.png", "augmented.png"};
 
 std::string best_line(const char* name, std::span<const EpochMetrics> epochs, double EpochMetrics::*value) {
   const auto best = std::max_element(epochs.begin(), epochs.end(),
@@ -90,9 +89,7 @@ std::vector<std::uint8_t> grey_levels(std::span<const float> normalised) {
 }  // namespace
 
 Report::Report(ReportOptions options) : options_(std::move(options)), log_(options_.heading) {
-  std::error_code error;
-  std::filesystem::create_directories(options_.out, error);
-  if (error) throw kg::Error(options_.out.string() + ": cannot make the folder: " + error.message());
+  make_folder(options_.out);
 }
 
 void Report::print(const std::string& text) {
@@ -105,6 +102,10 @@ void Report::print(const std::string& text) {
 void Report::record(const std::string& text) { log_ += text; }
 
 void Report::add_epoch(const EpochMetrics& epoch, std::span<const BatchTotals> batches) {
+  // Beside the tables of this run those of an earlier one would be taken for its own.
+  if (epochs_.empty())
+    for (const char* name : files_of_the_end)
+      if (std::filesystem::is_regular_file(options_.out / name)) std::filesystem::remove(options_.out / name);
   epochs_.push_back(epoch);
   for (const BatchMetrics& batch : batch_metrics(epoch.epoch, batches)) batches_.push_back(batch);
   write_text(options_.out / "metrics.csv", metrics_csv(epochs_));

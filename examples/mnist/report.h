@@ -34,7 +34,8 @@ class Report {
   /// Adds a text to the log alone, for it is printed elsewhere.
   void record(const std::string& text);
 
-  /// Adds an epoch and what its batches measured, and writes the log and the tables anew.
+  /// Adds an epoch and what its batches measured, and writes the log and the tables anew. The first one
+  /// removes what the end of an earlier run left in the folder.
   void add_epoch(const EpochMetrics& epoch, std::span<const BatchTotals> batches);
   const std::vector<EpochMetrics>& epochs() const { return epochs_; }
 

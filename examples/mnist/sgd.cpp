@@ -7,9 +7,19 @@
 
 namespace mnist {
 
+namespace {
+
+void require_not_negative(double value, const char* name) {
+  if (!(value >= 0)) throw kg::Error(fmt::format("Sgd: {} is {}, expected 0 or more", name, value));
+}
+
+}  // namespace
+
 Sgd::Sgd(std::vector<kg::Tensor> parameters, const SgdOptions& options) : options_(options) {
-  if (!(options.learning_rate >= 0) || !(options.momentum >= 0) || !(options.weight_decay >= 0))
-    throw kg::Error("Sgd: learning_rate, momentum and weight_decay must not be negative");
+  require_not_negative(options.learning_rate, "learning_rate");
+  require_not_negative(options.momentum, "momentum");
+  require_not_negative(options.dampening, "dampening");
+  require_not_negative(options.weight_decay, "weight_decay");
   if (options.nesterov && (options.momentum == 0 || options.dampening != 0))
     throw kg::Error("Sgd: nesterov needs momentum and no dampening");
   for (kg::Tensor& parameter : parameters) {

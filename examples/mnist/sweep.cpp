@@ -20,8 +20,8 @@
 #include <utility>
 
 #include "child_process.h"
+#include "files.h"
 #include "kernelgrad/error.h"
-#include "kernelgrad/io.h"
 #include "kernelgrad/nn.h"
 #include "loader.h"
 #include "progress.h"
@@ -54,10 +54,6 @@ std::pair<std::uint64_t, std::uint64_t> parse_range(std::string_view text, std::
   return {first, last};
 }
 
-void write_text(const std::filesystem::path& path, const std::string& text) {
-  kg::write_file(path, [&](std::ostream& stream) { stream << text; });
-}
-
 std::uint32_t checksum(std::span<const std::byte> bytes, std::uint32_t before) {
   return static_cast<std::uint32_t>(
       ::crc32_z(before, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size()));
@@ -72,20 +68,22 @@ std::uint32_t checksum(const Dataset& data) {
 }
 
 /// What the training sees first: says how images are augmented, in which nothing but its pixels can be
-/// compared.
-std::uint32_t checksum_of_first_batch(const Recipe& recipe, const Dataset& data) {
-  Loader loader(data.train,
-                {.batch_size = recipe.batch_size, .shuffle = true, .augmentation = recipe.augmentation()});
+/// compared. So many images that a probability which differs by a hundredth shows.
+std::uint32_t checksum_of_first_images(const Recipe& recipe, const Dataset& data) {
+  Loader loader(data.train, {.batch_size = 1024, .shuffle = true, .augmentation = recipe.augmentation()});
   loader.start_epoch(1);
   const Batch batch = loader.batch(0);
   return checksum(batch.images.bytes(), 0);
 }
 
-std::string dropouts_of(const kg::nn::Module& module) {
-  std::string text;
+/// The tree of modules, with the options that a summary does not show. What a Functional calls stays unsaid.
+std::string modules_text(const kg::nn::Module& module) {
+  std::string text(module.type_name());
   if (const auto* dropout = dynamic_cast<const kg::nn::Dropout*>(&module))
-    text += fmt::format("{} ", dropout->p());
-  for (const auto& [name, child] : module.children()) text += dropouts_of(*child);
+    text += fmt::format(" {}", dropout->p());
+  if (const auto* norm = dynamic_cast<const kg::nn::BatchNorm2d*>(&module))
+    text += fmt::format(" {} {}", norm->options().epsilon, norm->options().momentum);
+  for (const auto& [name, child] : module.children()) text += fmt::format(" ({})", modules_text(*child));
   return text;
 }
 
@@ -117,16 +115,10 @@ std::string recipe_text(const Recipe& recipe, const Dataset& data) {
   const auto& [id, description, network, augmentation, sgd, schedule, label_smoothing, weight_average,
                batch_size, epochs, published] = recipe;
   kg::nn::Sequential layers = network();
-  return fmt::format("{}\n{}\ndropout {}\n{}\n{}\nsmoothing {} average {}\nbatch {}\nfirst batch {:08x}\n",
-                     id, summary_table(layers, {1, data.train.height, data.train.width}), dropouts_of(layers),
+  return fmt::format("{}\n{}\n{}\n{}\n{}\nsmoothing {} average {}\nbatch {}\nfirst images {:08x}\n", id,
+                     summary_table(layers, {1, data.train.height, data.train.width}), modules_text(layers),
                      sgd_text(sgd), std::visit(ScheduleText(), schedule), label_smoothing, weight_average,
-                     batch_size, checksum_of_first_batch(recipe, data));
-}
-
-void make_folder(const std::filesystem::path& folder) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (error) throw kg::Error(folder.string() + ": cannot make the folder: " + error.message());
+                     batch_size, checksum_of_first_images(recipe, data));
 }
 
 /// Makes a folder, if need be, and keeps others out of it as long as this process, or a child of it, has the
@@ -186,6 +178,8 @@ std::vector<std::string> arguments_of(const Job& job, const SweepOptions& option
                                         "--seed",  std::to_string(job.seed),
                                         "--out",   job.folder(options.out).string()};
   if (options.epochs) arguments.insert(arguments.end(), {"--epochs", std::to_string(*options.epochs)});
+  if (options.validation)
+    arguments.insert(arguments.end(), {"--validation", std::to_string(*options.validation)});
   for (const auto* more : {&options.settings, &options.other_arguments})
     arguments.insert(arguments.end(), more->begin(), more->end());
   return arguments;
@@ -237,7 +231,7 @@ class Sweep {
       std::this_thread::sleep_for(kPollInterval);
     }
     write_tables();
-    fmt::print(options_.messages, "\n{}", sweep_table(summarize(runs_, recipes())));
+    fmt::print(options_.messages, "\n{}", sweep_table(rows(), tested()));
     return result_;
   }
 
@@ -276,9 +270,13 @@ class Sweep {
 
   void start_run(const Job& job) {
     const std::filesystem::path folder = job.folder(options_.out);
-    make_folder(folder);
-    running_.push_back(
-        {job, ChildProcess(options_.program, arguments_of(job, options_), folder / "output.txt")});
+    try {
+      make_folder(folder);
+      running_.push_back(
+          {job, ChildProcess(options_.program, arguments_of(job, options_), folder / "output.txt")});
+    } catch (const kg::Error& error) {
+      record(job, error.what());
+    }
   }
 
   /// Records the runs that have ended.
@@ -290,24 +288,24 @@ class Sweep {
       }
       const Running ended = std::move(running_[i]);
       running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(i));
-      record(ended);
+      std::string failure = ended.process.failure();
+      if (const std::string reason = last_line_of(ended.job.folder(options_.out) / "output.txt");
+          !failure.empty() && !reason.empty())
+        failure += ": " + reason;
+      record(ended.job, failure);
     }
   }
 
-  void record(const Running& ended) {
-    const Recipe& recipe = *ended.job.recipe;
-    const std::filesystem::path folder = ended.job.folder(options_.out);
+  /// `failure` is empty if the run has done its work.
+  void record(const Job& job, const std::string& failure) {
+    const Recipe& recipe = *job.recipe;
     SweepRun run{.id = std::string(recipe.id),
-                 .seed = ended.job.seed,
+                 .seed = job.seed,
                  .epochs = epochs_of(recipe),
                  .parameters = recipe.network().parameter_count(),
                  .figures = {},
                  .fingerprint = fingerprint_of(recipe)};
-    std::string failure = ended.process.failure();
-    if (failure.empty())
-      run.figures = run_figures(read_metrics(folder / "metrics.csv"));
-    else if (const std::string reason = last_line_of(folder / "output.txt"); !reason.empty())
-      failure += ": " + reason;
+    if (failure.empty()) run.figures = run_figures(read_metrics(job.folder(options_.out) / "metrics.csv"));
     ++(run.figures ? result_.done : result_.failed);
     ++ended_;
     runs_.push_back(run);
@@ -316,10 +314,19 @@ class Sweep {
     print_progress(run, failure);
   }
 
+  /// What is published is of the test images: nothing to compare others with.
+  std::vector<SweepSummary> rows() const {
+    std::vector<SweepSummary> rows = summarize(runs_, recipes());
+    if (options_.validation)
+      for (SweepSummary& row : rows) row.published = {};
+    return rows;
+  }
+
+  std::string_view tested() const { return options_.validation ? "Validation" : "Test"; }
+
   void write_tables() const {
-    const std::vector<SweepSummary> rows = summarize(runs_, recipes());
-    write_text(options_.out / "table.md", sweep_table(rows));
-    write_text(options_.out / "table.csv", sweep_table_csv(rows));
+    write_text(options_.out / "table.md", sweep_table(rows(), tested()));
+    write_text(options_.out / "table.csv", sweep_table_csv(rows()));
   }
 
   void print_progress(const SweepRun& run, const std::string& failure) const {
@@ -372,8 +379,9 @@ std::vector<std::uint64_t> parse_seeds(std::string_view text) {
 }
 
 std::string fingerprint(const Recipe& recipe, const Dataset& data, const SweepOptions& options) {
-  std::string text = fmt::format("{}data {:08x}\nepochs {}\n", recipe_text(recipe, data), checksum(data),
-                                 options.epochs.value_or(recipe.epochs));
+  std::string text =
+      fmt::format("{}data {:08x}\nvalidation {}\nepochs {}\n", recipe_text(recipe, data), checksum(data),
+                  options.validation.value_or(0), options.epochs.value_or(recipe.epochs));
   for (const std::string& setting : options.settings) text += setting + "\n";
   return fmt::format("{:08x}", checksum(std::as_bytes(std::span(text)), 0));
 }

@@ -20,7 +20,10 @@ struct SweepOptions {
   std::vector<std::uint64_t> seeds = {1, 2, 3};
   std::filesystem::path out = "runs/sweep";
   std::optional<int> epochs = {};  ///< default: each recipe's
-  int jobs = 1;                    ///< how many runs train at the same time, each a process
+  /// How many training images the runs hold out and test on, as with_validation() does; `data` has them held
+  /// out already. Default: they test on the test images.
+  std::optional<int> validation = {};
+  int jobs = 1;  ///< how many runs train at the same time, each a process
   /// Of `mnist train`, for every run: those on which the results depend, and the others.
   std::vector<std::string> settings = {}, other_arguments = {};
   std::filesystem::path program = "/proc/self/exe";  ///< mnist: this very file, even once it is rebuilt
@@ -38,8 +41,8 @@ struct SweepResult {
 /// more than 10,000 seeds.
 std::vector<std::uint64_t> parse_seeds(std::string_view text);
 
-/// Of all that a run's figures depend on but for its seed (and for rounding): the recipe, the data, `epochs`
-/// and `settings`. Eight hexadecimal digits.
+/// Of all that a run's figures depend on but for its seed (and for rounding): the recipe, the data,
+/// `validation`, `epochs` and `settings`. Eight hexadecimal digits. Blind to what an nn::Functional calls.
 std::string fingerprint(const Recipe& recipe, const Dataset& data, const SweepOptions& options);
 
 /// "45 s", "12 min", "2 h 10 min"

@@ -5,11 +5,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <set>
-#include <sstream>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "kernelgrad/error.h"
@@ -20,8 +21,6 @@ namespace {
 
 constexpr std::string_view results_header =
     "id,seed,status,epochs,parameters,last,last_five_mean,last_five_min,best,seconds_per_epoch,fingerprint";
-constexpr std::string_view metrics_header =
-    "epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy,seconds";
 constexpr std::string_view table_header =
     "id,parameters,runs,failed,last,last_five_mean,last_five_min,best,seconds_per_epoch,published_best,"
     "published_last_five_mean,difference";
@@ -56,6 +55,8 @@ class CsvRow {
     T value{};
     const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value);
     if (error != std::errc() || end != field.data() + field.size()) refuse("a number");
+    if constexpr (std::is_floating_point_v<T>)
+      if (!std::isfinite(value)) refuse("a number");
     ++next_;
     return value;
   }
@@ -78,10 +79,11 @@ class CsvRow {
 std::vector<CsvRow> read_csv(const std::filesystem::path& path, std::string_view header) {
   std::ifstream stream(path, std::ios::binary);
   if (!stream) throw kg::Error(path.string() + ": cannot be read: " + std::strerror(errno));
-  std::ostringstream text;
-  text << stream.rdbuf();
-  if (text.bad()) throw kg::Error(path.string() + ": cannot be read: " + std::strerror(errno));
-  const std::vector<std::string> lines = split(text.str(), '\n');
+  std::string text;
+  for (char block[4096]; stream.read(block, sizeof block), stream.gcount() > 0;)
+    text.append(block, static_cast<std::size_t>(stream.gcount()));
+  if (stream.bad()) throw kg::Error(path.string() + ": cannot be read: " + std::strerror(errno));
+  const std::vector<std::string> lines = split(text, '\n');
   if (lines[0] != header)
     throw kg::Error(fmt::format("{}, line 1: \"{}\", expected \"{}\"", path.string(), lines[0], header));
   if (!lines.back().empty())
@@ -244,15 +246,14 @@ std::vector<SweepSummary> summarize(std::span<const SweepRun> runs, std::span<co
   return rows;
 }
 
-std::string sweep_table(std::span<const SweepSummary> rows) {
+std::string sweep_table(std::span<const SweepSummary> rows, std::string_view tested) {
   std::string table =
-      "Test accuracies in percent; \"5\" stands for the last five epochs. Over the runs: means, of \"min 5\" "
-      "the "
-      "smallest, of \"best\"\nthe largest. s/epoch: seconds of training. The difference is mean 5 minus "
+      std::string(tested) +
+      " accuracies in percent; \"5\" stands for the last five epochs. Over the runs: means, of \"min 5\" "
+      "the smallest, of \"best\"\nthe largest. s/epoch: seconds of training. The difference is mean 5 minus "
       "publ. mean 5.\n\n"
       "| id                | parameters | runs |   last | mean 5 | min 5 |  best | s/epoch | publ. best | "
-      "publ. "
-      "mean 5 | difference |\n"
+      "publ. mean 5 | difference |\n"
       "| ----------------- | ---------: | ---: | -----: | -----: | ----: | ----: | ------: | ---------: | "
       "-----------: | ---------: |\n";
   for (const SweepSummary& row : rows) table += table_row(row);

@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "metrics.h"
@@ -12,8 +13,8 @@
 
 namespace mnist {
 
-/// What a training run comes to. Accuracies are of the test images, in percent; the last five are all epochs
-/// of a run that has fewer.
+/// What a training run comes to. Accuracies are of the images that it was tested on, in percent; the last
+/// five are all epochs of a run that has fewer.
 struct RunFigures {
   double last = 0;  ///< accuracy after the last epoch
   double last_five_mean = 0;
@@ -42,7 +43,8 @@ struct SweepRun {
 std::string results_csv(std::span<const SweepRun> runs);
 
 /// The rows of a results.csv; none if there is no such file. Throws kg::Error, naming file and line, if it is
-/// damaged: the file ends within a line, a row lacks a field, a field is no number, a run is there twice.
+/// damaged: the file ends within a line, a row lacks a field, a field is no finite number, a run is there
+/// twice.
 std::vector<SweepRun> read_results(const std::filesystem::path& path);
 
 /// The rows of a metrics.csv. Throws kg::Error like read_results(), and if there is no such file.
@@ -65,8 +67,9 @@ struct SweepSummary {
 /// The runs by recipe, in the order of `recipes`. Runs of others are left out.
 std::vector<SweepSummary> summarize(std::span<const SweepRun> runs, std::span<const Recipe> recipes);
 
-/// table.md: a Markdown table with a line on what its columns are.
-std::string sweep_table(std::span<const SweepSummary> rows);
+/// table.md: a Markdown table with a line on what its columns are. `tested` says which images the accuracies
+/// are of: "Test" or "Validation".
+std::string sweep_table(std::span<const SweepSummary> rows, std::string_view tested = "Test");
 
 /// table.csv: the same with all digits, under the header
 /// `id,parameters,runs,failed,last,last_five_mean,last_five_min,best,seconds_per_epoch,published_best,`

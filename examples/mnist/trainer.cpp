@@ -95,6 +95,9 @@ Evaluation evaluate(kg::nn::Module& network, const Split& split, kg::Device devi
 
 TrainResult train(const Recipe& recipe, const Dataset& data, const TrainOptions& options,
                   const std::atomic<bool>& stop) {
+  if (!(recipe.label_smoothing >= 0 && recipe.label_smoothing <= 1))
+    throw kg::Error(
+        fmt::format("train: label_smoothing is {}, expected a number from 0 to 1", recipe.label_smoothing));
   Report report({.out = options.out,
                  .model = std::string(recipe.id),
                  .dataset = options.dataset,
@@ -108,7 +111,7 @@ TrainResult train(const Recipe& recipe, const Dataset& data, const TrainOptions&
   Sgd sgd(network.parameters(), sgd_options);
   kg::nn::Sequential averaged;
   std::optional<WeightAverage> average;
-  if (recipe.weight_average > 0) {
+  if (recipe.weight_average != 0) {
     averaged = recipe.network();
     averaged.to(options.device);
     average.emplace(network, averaged, recipe.weight_average);
@@ -154,8 +157,10 @@ TrainResult train(const Recipe& recipe, const Dataset& data, const TrainOptions&
   result.verdict = judge_goal(result.epochs, network.parameter_count());
   if (result.epochs.empty()) return result;
   report.finish(network.parameter_count(), confusion_of(data.test, evaluation.predictions, options.dataset),
-                result.interrupted ? fmt::format("interrupted after {} whole epochs", result.epochs.size())
-                                   : result.verdict.line);
+                result.interrupted
+                    ? "interrupted after " + count_of(static_cast<std::int64_t>(result.epochs.size()),
+                                                      "whole epoch", "whole epochs")
+                    : result.verdict.line);
   write_test_report(options.out, data.test, evaluation.predictions, options.dataset, options.seed);
   write_augmented(options.out / "augmented.png", data.train, loader_options(recipe, options),
                   options.dataset);

@@ -48,8 +48,8 @@ struct TrainResult {
 /// Report::finish() and write_test_report(), and augmented.png, at the end.
 ///
 /// Once `stop` is true training ends after the batch in progress; what finished epochs wrote stays. Throws
-/// kg::Error when a loss is not finite, naming epoch and batch (on CUDA some batches later), and when a file
-/// cannot be written.
+/// kg::Error for a label smoothing outside [0, 1] and for a decay that WeightAverage refuses, when a loss is
+/// not finite, naming epoch and batch (on CUDA some batches later), and when a file cannot be written.
 TrainResult train(const Recipe& recipe, const Dataset& data, const TrainOptions& options,
                   const std::atomic<bool>& stop);
 

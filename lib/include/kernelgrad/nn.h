@@ -178,6 +178,7 @@ class BatchNorm2d : public Module {
   explicit BatchNorm2d(std::int64_t channels, const BatchNorm2dOptions& options = {});
   Tensor forward(const Tensor& x) override { return forward_fused(x, {}); }
   std::string_view type_name() const override { return "BatchNorm2d"; }
+  const BatchNorm2dOptions& options() const { return options_; }
 
   /// Element-wise neighbours to compute in the same pass.
   struct Neighbours {

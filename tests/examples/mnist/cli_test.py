@@ -192,6 +192,10 @@ class WrongArguments(Test):
             (["train", "--batch-size", "1"], ["--batch-size", "1"]),
             (["train", "--threads", "0"], ["--threads", "0"]),
             (["train", "--seed", "-1"], ["--seed", "-1"]),
+            (["train", "--seed", "010"], ["--seed", "010"]),
+            (["train", "--seed", str(2 ** 64)], ["--seed", str(2 ** 64)]),
+            (["train", "--epochs", "0x10"], ["--epochs", "0x10"]),
+            (["train", "--lr", "-0.1"], ["--lr", "-0.1"]),
             (["eval"], ["CHECKPOINT", "--help"]),
             (["predict", "model.safetensors"], ["FILE.png", "--help"]),
             (["summary"], ["ID", "--help"]),
@@ -489,9 +493,32 @@ class Sweep(Test):
         results.write_bytes(results.read_bytes()[:-5])
         self.fail_with([f"{results}, line 3", "ends within the line"], *self.arguments, "--epochs", 1)
 
-    def test_results_that_cannot_be_written(self):
-        (self.out / "results.csv").mkdir(parents=True)
-        self.fail_with([self.out / "results.csv"], *self.arguments, "--epochs", 1)
+    def test_results_that_cannot_be_read_or_written(self):
+        results, table = self.out / "results.csv", self.out / "table.md"
+        results.mkdir(parents=True)
+        self.fail_with([f"{results}: cannot be read: Is a directory"], *self.arguments, "--epochs", 1)
+        results.rmdir()
+        table.mkdir()
+        self.fail_with([f"{table}: cannot be written"], *self.arguments, "--epochs", 1)
+
+    def test_a_run_whose_folder_cannot_be_made(self):
+        self.out.mkdir()
+        folder = self.out / "s7_final-seed1"
+        folder.write_text("in the way")
+        result = self.fail_with(["1 of 4 runs failed"], *self.arguments, "--epochs", 1)
+        self.assertIn(f"[1/4] s7_final seed 1: failed ({folder}: cannot make the folder", result.stdout)
+        self.assertEqual(sum(",ok," in row for row in self.rows().values()), 3)
+
+    def test_validation(self):
+        arguments = [*self.arguments_for(["s7_final"], 1), "--epochs", 1]
+        output = self.succeed(*arguments, "--validation", 20)
+        self.assertIn("\nValidation accuracies in percent", output)
+        row = list(csv.DictReader((self.out / "table.csv").read_text().splitlines()))[0]
+        self.assertEqual((row["published_last_five_mean"], row["difference"]), ("", ""))
+        self.assertIn("180 training images, 20 validation images",
+                      (self.out / "s7_final-seed1" / "train.log").read_text())
+        self.fail_with(["give another folder"], *arguments)
+        self.fail_with(["validation", "200"], *arguments, "--validation", 200)
 
 
 class Interruption(Test):
@@ -513,7 +540,9 @@ class Interruption(Test):
         self.check_clean(result)
         self.assertEqual(result.returncode, 130, stdout + stderr)
         self.assertIn(str(self.directory), stderr)
-        return int(re.search(r"interrupted after (\d+) whole epochs", stderr).group(1))
+        if stderr == f"interrupted before the first epoch was finished; nothing was written to {self.directory}\n":
+            return 0
+        return int(re.search(r"interrupted after ([1-9]\d*) whole epochs?;", stderr).group(1))
 
     def test_after_some_epochs(self):
         whole = self.interrupt(DATA, lambda process: (self.directory / "metrics.csv").exists())
@@ -541,6 +570,14 @@ class Interruption(Test):
 
 
 class Unwritable(Test):
+    def test_standard_output(self):
+        for command in (["list"], ["--help"], ["eval", RUN / "model.safetensors", "--data", DATA]):
+            with self.subTest(command=command), open("/dev/full", "w") as full:
+                result = subprocess.run([MNIST, *map(str, command)], stdin=subprocess.DEVNULL, stdout=full,
+                                        stderr=subprocess.PIPE, text=True, timeout=TIMEOUT, env=ENVIRONMENT)
+                self.assertEqual(result.returncode, 1)
+                self.assertIn("standard output cannot be written", result.stderr)
+
     def check_left_behind(self, out):
         """Whole files under their own names or nothing: those that have a name end as they should."""
         self.assertLessEqual(set(names_in(out)), set(FILES))

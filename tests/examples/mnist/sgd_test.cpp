@@ -320,9 +320,10 @@ TEST_CASE("Sgd refuses options that mean nothing", "[sgd]") {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   const auto error = [](const SgdOptions& options) { return error_of([&] { Sgd({}, options); }); };
   for (const double bad : {-1e-9, -1.0, nan}) {
-    CHECK(contains(error({.learning_rate = bad}), "learning_rate"));
-    CHECK(contains(error({.momentum = bad}), "momentum"));
-    CHECK(contains(error({.weight_decay = bad}), "weight_decay"));
+    CHECK(contains(error({.learning_rate = bad}), "learning_rate is "));
+    CHECK(contains(error({.momentum = bad}), "momentum is "));
+    CHECK(contains(error({.momentum = 0.9, .dampening = bad}), "dampening is "));
+    CHECK(contains(error({.weight_decay = bad}), "weight_decay is "));
   }
   CHECK(contains(error({.nesterov = true}), "nesterov needs momentum"));
   CHECK(contains(error({.momentum = 0.9, .dampening = 0.1, .nesterov = true}), "nesterov"));

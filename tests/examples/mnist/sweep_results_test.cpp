@@ -83,6 +83,7 @@ TEST_CASE("A damaged results.csv is refused, with the line and what is wrong wit
       {header + "a,1,ok,15,7676,99,98,97,99.5,4,ff,more\n", "line 2: 12 fields, expected 11"},
       {header + "\n" + good, "line 2: 1 fields, expected 11"},
       {header + "a,1,ok,15,7676,99,98,97,99.5x,4,ff\n", "line 2: best is \"99.5x\", expected a number"},
+      {header + "a,1,ok,15,7676,nan,98,97,99.5,4,ff\n", "line 2: last is \"nan\", expected a number"},
       {header + "a,1,ok,15,7676,,98,97,99.5,4,ff\n", "line 2: last is \"\", expected a number"},
       {header + "a,-1,ok,15,7676,99,98,97,99.5,4,ff\n", "line 2: seed is \"-1\", expected a number"},
       {header + "a,1,ok,1.5,7676,99,98,97,99.5,4,ff\n", "line 2: epochs is \"1.5\", expected a number"},

@@ -476,7 +476,7 @@ TEST_CASE("the seed decides the order and the augmentation too", "[trainer]") {
 
 TEST_CASE("training takes any batch size", "[trainer]") {
   const Dataset data = small_dataset(25, 7);
-  Recipe recipe = linear_recipe();
+  Recipe recipe = small_s7();
   if (GENERATE(false, true)) {
     recipe.label_smoothing = 0.1;
     recipe.weight_average = 0.9;
@@ -485,11 +485,24 @@ TEST_CASE("training takes any batch size", "[trainer]") {
     INFO("batch size " << batch_size << ", average " << recipe.weight_average);
     const TemporaryDirectory out;
     const TrainResult result =
-        train_quietly(small_s7(), data, {.epochs = 1, .batch_size = batch_size, .out = out.path()});
+        train_quietly(recipe, data, {.epochs = 1, .batch_size = batch_size, .out = out.path()});
     CHECK(result.epochs.size() == 1);
     CHECK(std::isfinite(result.epochs.back().train_loss));
     CHECK(files_in(out.path()) == all_files);
   }
+}
+
+TEST_CASE("training refuses a smoothing and an average that mean nothing", "[trainer]") {
+  const auto message_with = [](double smoothing, double average) {
+    const TemporaryDirectory out;
+    Recipe recipe = small_s7();
+    recipe.label_smoothing = smoothing;
+    recipe.weight_average = average;
+    return error_of([&] { train_quietly(recipe, small_dataset(), {.epochs = 1, .out = out.path()}); });
+  };
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  for (const double bad : {-0.1, 1.1, nan}) CHECK(contains(message_with(bad, 0), "label_smoothing is "));
+  for (const double bad : {-0.1, 1.0, nan}) CHECK(contains(message_with(0, bad), "decay is "));
 }
 
 /// The message of training that diverges with the recipe.
@@ -531,6 +544,9 @@ TEST_CASE("a loss that diverges later leaves the whole epochs before", "[trainer
   const TemporaryDirectory out;
   Recipe recipe = linear_recipe();
   recipe.schedule = StepLrOptions{.step_size = 1, .gamma = 1e40};
+  // What an earlier run drew at its end is not this one's.
+  train_quietly(linear_recipe(), small_dataset(), {.epochs = 1, .out = out.path()});
+  REQUIRE(files_in(out.path()) == all_files);
   const std::string message = divergence(recipe, {.epochs = 3, .out = out.path()});
   INFO(message);
   CHECK(contains(message, "epoch 2, batch "));
@@ -593,7 +609,7 @@ TEST_CASE("training stops after the batch in progress and keeps the whole epochs
     CHECK(contains(log, "EPOCH: 2\nLoss="));
     CHECK(contains(log, "Batch_id=1 Accuracy="));
     CHECK(contains(log, ":  50%|"));
-    CHECK(log.ends_with("interrupted after 1 whole epochs\n"));
+    CHECK(log.ends_with("interrupted after 1 whole epoch\n"));
   }
   SECTION("in the first epoch") {
     const TrainResult result = train_until(2, out.path());

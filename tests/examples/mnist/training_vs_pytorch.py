@@ -215,8 +215,6 @@ def compare(oracle, name, cases, tolerance):
         print(f"{name}: {len(actual)} steps came back, expected {len(expected)}, or their sizes differ")
         return False
     pairs = [(a, e) for got, wanted in zip(actual, expected) for a, e in zip(got, wanted)]
-    rates = [(a, e) for got, wanted in zip(actual, expected) for a, e in zip(got[:2], wanted[:2])]
-    pairs = [(a, e) for got, wanted in zip(actual, expected) for a, e in zip(got, wanted)]
     error = max(abs(a - e) for a, e in pairs)
     rates_equal = all(got[:2] == wanted[:2] for got, wanted in zip(actual, expected))
     passed = rates_equal and all(abs(a - e) <= tolerance for a, e in pairs)  # false for NaN
