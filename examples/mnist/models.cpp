@@ -12,7 +12,8 @@ namespace mnist {
 std::span<const Recipe> recipes() {
   static const std::vector<Recipe> all = [] {
     std::vector<Recipe> collected;
-    for (const auto& some : {s7_recipes(), classic_recipes(), s6_recipes(), erav1_recipes(), era_recipes()})
+    for (const auto& some : {s7_recipes(), classic_recipes(), s6_recipes(), erav1_recipes(), era_recipes(),
+                             kernelgrad_recipes()})
       collected.insert(collected.end(), some.begin(), some.end());
     return collected;
   }();

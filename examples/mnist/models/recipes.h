@@ -12,5 +12,6 @@ std::span<const Recipe> classic_recipes();
 std::span<const Recipe> s6_recipes();
 std::span<const Recipe> erav1_recipes();
 std::span<const Recipe> era_recipes();
+std::span<const Recipe> kernelgrad_recipes();
 
 }  // namespace mnist

@@ -360,6 +360,17 @@ TEST_CASE("all published systems are there, and are listed in their order", "[mo
   for (std::size_t i = 0; i < ids.size(); ++i) CHECK(recipes()[i].id == ids[i]);
 }
 
+TEST_CASE("our own systems are as small as they say, and take no longer than the published ones",
+          "[models]") {
+  std::int64_t fewest = find_recipe("s7_final").network().parameter_count();
+  for_each_system([&](const json& system, const Recipe&) {
+    fewest = std::min(fewest, system["parameters"].get<std::int64_t>());
+  });
+  CHECK(find_recipe("kernelgrad_8k").network().parameter_count() < 8000);
+  CHECK(find_recipe("kernelgrad_small").network().parameter_count() < fewest);
+  for (const char* id : {"kernelgrad_8k", "kernelgrad_small"}) CHECK(find_recipe(id).epochs <= 15);
+}
+
 TEST_CASE("find_recipe finds every recipe and names them all when it does not", "[models]") {
   std::set<std::string_view> ids;
   for (const Recipe& recipe : recipes()) {
