@@ -71,7 +71,8 @@ mnist::Dataset load_data(const Arguments& arguments) {
         ": no such folder, expected the four IDX files in it; --data DIR or MNIST_DIR names another, " +
         "scripts/get-mnist fetches MNIST into data/mnist");
   mnist::Dataset data = mnist::load_dataset(directory);
-  return arguments.validation ? mnist::with_validation(std::move(data), *arguments.validation) : data;
+  if (arguments.validation) return mnist::with_validation(std::move(data), *arguments.validation);
+  return data;
 }
 
 /// Sets which implementation of the operations runs on the device, as far as the arguments say it.

@@ -325,8 +325,9 @@ class Sweep {
   std::string_view tested() const { return options_.validation ? "Validation" : "Test"; }
 
   void write_tables() const {
-    write_text(options_.out / "table.md", sweep_table(rows(), tested()));
-    write_text(options_.out / "table.csv", sweep_table_csv(rows()));
+    const std::vector<SweepSummary> table = rows();
+    write_text(options_.out / "table.md", sweep_table(table, tested()));
+    write_text(options_.out / "table.csv", sweep_table_csv(table));
   }
 
   void print_progress(const SweepRun& run, const std::string& failure) const {

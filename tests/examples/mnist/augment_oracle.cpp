@@ -2,11 +2,13 @@
 // augment_vs_torchvision.py.
 //
 // One request after another, until the end of the input; pixels are hexadecimal, numbers as C++ reads them:
-//   affine HEIGHT WIDTH ANGLE DX DY SCALE SHEAR_X SHEAR_Y FILL INTERPOLATION PIXELS     (0 nearest, 1
-//   bilinear) jitter OP OP OP OP BRIGHTNESS CONTRAST PIXELS    (an OP is torchvision's index: 0 brightness ..
-//   3 hue) normalize MEAN STD PIXELS rotate HEIGHT WIDTH ANGLE FILL PIXELS rotate_normalized MEAN STD HEIGHT
-//   WIDTH ANGLE FILL PIXELS resized_crop HEIGHT WIDTH TOP LEFT CROP_HEIGHT CROP_WIDTH TO_HEIGHT TO_WIDTH
-//   PIXELS center_crop HEIGHT WIDTH TO_HEIGHT TO_WIDTH PIXELS
+//   affine HEIGHT WIDTH ANGLE DX DY SCALE SHEAR_X SHEAR_Y FILL BILINEAR PIXELS    (BILINEAR is 0 or 1)
+//   jitter OP OP OP OP BRIGHTNESS CONTRAST PIXELS    (an OP is torchvision's index: 0 brightness .. 3 hue)
+//   normalize MEAN STD PIXELS
+//   rotate HEIGHT WIDTH ANGLE FILL PIXELS
+//   rotate_normalized MEAN STD HEIGHT WIDTH ANGLE FILL PIXELS
+//   resized_crop HEIGHT WIDTH TOP LEFT CROP_HEIGHT CROP_WIDTH TO_HEIGHT TO_WIDTH PIXELS
+//   center_crop HEIGHT WIDTH TO_HEIGHT TO_WIDTH PIXELS
 // or for what transforms draw for COUNT images, all numbers in one line:
 //   draw_rotation COUNT LOW HIGH                                            (angles)
 //   draw_affine COUNT HEIGHT WIDTH DEGREES TRANSLATE_X TRANSLATE_Y SCALE_LOW SCALE_HIGH
