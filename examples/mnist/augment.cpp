@@ -138,11 +138,7 @@ void plan(const CenterCrop& crop, ImageSize& size, kg::RandomStream&, PixelOp* o
 }
 
 void plan(const ColorJitter& jitter, ImageSize&, kg::RandomStream& random, PixelOp* ops) {
-  const JitterParameters parameters = jitter.sample(random);
-  for (const JitterOp op : parameters.order) {
-    if (op == JitterOp::brightness) *ops++ = plan_brightness(parameters.brightness);
-    if (op == JitterOp::contrast) *ops++ = plan_contrast(parameters.contrast);
-  }
+  std::ranges::copy(plan_jitter(jitter.sample(random)), ops);
 }
 
 void plan(const Transform& transform, ImageSize& size, kg::RandomStream& random, PixelOp* ops);
@@ -251,11 +247,12 @@ JitterParameters ColorJitter::sample(kg::RandomStream& random) const {
   return parameters;
 }
 
-void jitter(std::span<std::uint8_t> pixels, const JitterParameters& parameters) {
-  for (const JitterOp op : parameters.order) {
-    if (op == JitterOp::brightness) adjust_brightness(pixels, parameters.brightness);
-    if (op == JitterOp::contrast) adjust_contrast(pixels, parameters.contrast);
-  }
+std::array<PixelOp, 2> plan_jitter(const JitterParameters& parameters) {
+  const PixelOp brightness = plan_brightness(parameters.brightness),
+                contrast = plan_contrast(parameters.contrast);
+  const auto place = [&](JitterOp op) { return std::ranges::find(parameters.order, op); };
+  if (place(JitterOp::brightness) < place(JitterOp::contrast)) return {brightness, contrast};
+  return {contrast, brightness};
 }
 
 Augmentation::Augmentation(std::vector<Transform> transforms, AugmentationOptions options)

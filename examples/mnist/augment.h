@@ -20,8 +20,8 @@ struct Range {
 
 /// An interval of angles in degrees. One number d means [-d, d], as in torchvision.
 struct AngleRange : Range {
-  AngleRange(double largest)
-      : Range{-largest, largest} {}  // NOLINT(google-explicit-constructor): .degrees = 20
+  // NOLINTNEXTLINE(google-explicit-constructor): .degrees = 20
+  AngleRange(double largest) : Range{-largest, largest} {}
   AngleRange(double low, double high) : Range{low, high} {}
 };
 
@@ -97,8 +97,8 @@ struct ColorJitter {
   JitterParameters sample(kg::RandomStream& random) const;
 };
 
-/// Does what `parameters` say, in place.
-void jitter(std::span<std::uint8_t> pixels, const JitterParameters& parameters);
+/// What `parameters` say, in their order.
+std::array<PixelOp, 2> plan_jitter(const JitterParameters& parameters);
 
 struct RandomApply;
 
@@ -119,8 +119,7 @@ struct AugmentationOptions {
 
 /// Random transforms, applied one after another, as torchvision.transforms.Compose does:
 ///
-///     const Augmentation augmentation({RandomAffine{.degrees = 20, .translate = {0.1, 0.1}, .scale =
-///     {0.9, 1.1}},
+///     const Augmentation augmentation({RandomAffine{.degrees = 20, .translate = {0.1, 0.1}},
 ///                                      ColorJitter{.brightness = 0.1, .contrast = 0.1}});
 ///     kg::RandomStream random(seed, kg::RandomPurpose::augmentation, epoch, index);
 ///     augmentation.apply(image, scratch, random);

@@ -61,7 +61,7 @@ IdxFile read(const std::filesystem::path& path, const FileKind& kind) {
 }
 
 Split load_split(const std::filesystem::path& directory, const FileKind& images_kind,
-                 const FileKind& labels_kind) {
+                 const FileKind& labels_kind, std::string_view name) {
   const std::filesystem::path images_path = *find(directory, images_kind);
   const std::filesystem::path labels_path = *find(directory, labels_kind);
   IdxFile images = read(images_path, images_kind);
@@ -85,7 +85,8 @@ Split load_split(const std::filesystem::path& directory, const FileKind& images_
           .labels = std::move(labels.data),
           .count = static_cast<int>(images.dims[0]),
           .height = static_cast<int>(images.dims[1]),
-          .width = static_cast<int>(images.dims[2])};
+          .width = static_cast<int>(images.dims[2]),
+          .name = name};
 }
 
 }  // namespace
@@ -108,8 +109,8 @@ const std::array<std::string_view, 10>& torchvision_names(DatasetName name) {
 
 Dataset load_dataset(const std::filesystem::path& directory) {
   check_complete(directory);
-  return {.train = load_split(directory, train_images, train_labels),
-          .test = load_split(directory, test_images, test_labels)};
+  return {.train = load_split(directory, train_images, train_labels, training_name),
+          .test = load_split(directory, test_images, test_labels, test_name)};
 }
 
 Dataset with_validation(Dataset data, int images) {
@@ -122,7 +123,8 @@ Dataset with_validation(Dataset data, int images) {
                .labels = {train.labels.begin() + kept, train.labels.end()},
                .count = images,
                .height = train.height,
-               .width = train.width};
+               .width = train.width,
+               .name = validation_name};
   train.images.resize(static_cast<std::size_t>(first_image));
   train.labels.resize(static_cast<std::size_t>(kept));
   train.count = kept;

@@ -18,6 +18,9 @@ const std::array<std::string_view, 10>& class_names(DatasetName name);
 /// What torchvision calls them in its lists of classes: "0 - zero" to "9 - nine", or as class_names().
 const std::array<std::string_view, 10>& torchvision_names(DatasetName name);
 
+inline constexpr std::string_view training_name = "training", test_name = "test",
+                                  validation_name = "validation";
+
 /// Grey images with their labels.
 struct Split {
   std::vector<std::uint8_t> images;  ///< [count, height, width], 0 is background
@@ -25,6 +28,7 @@ struct Split {
   int count = 0;
   int height = 0;
   int width = 0;
+  std::string_view name = test_name;  ///< what reports call it
 
   /// The pixels of image `index` (0 <= index < count), row by row.
   std::span<const std::uint8_t> image(int index) const {

@@ -316,39 +316,39 @@ void draw_class_accuracies(Canvas& canvas, const MatrixLayout& layout, const Con
 }  // namespace
 
 void write_curves(const std::filesystem::path& path, std::span<const EpochMetrics> epochs,
-                  std::span<const BatchMetrics> batches, double goal_accuracy) {
+                  std::span<const BatchMetrics> batches, const CurveTexts& texts) {
   check_epochs(path, epochs);
   const double width = 570, height = 340, margin = 10;
   const double left = margin, right = margin + width, top = margin, bottom = margin + height;
+  const std::string tested = capitalized(texts.tested);
   LineChart test_accuracy =
-      accuracy_chart("Test accuracy", {curve_of(epochs, &EpochMetrics::test_accuracy, kOrange)});
-  test_accuracy.reference = goal_line(goal_accuracy);
+      accuracy_chart(tested + " accuracy", {curve_of(epochs, &EpochMetrics::test_accuracy, kOrange)});
+  test_accuracy.reference = goal_line(texts.goal_accuracy);
 
   Canvas canvas(2 * (width + margin), 2 * (height + margin));
   draw_line_chart(canvas, {left, top, width, height}, training_loss_chart(epochs, batches));
   draw_line_chart(canvas, {left, bottom, width, height}, training_accuracy_chart(epochs, batches));
   draw_line_chart(canvas, {right, top, width, height},
-                  loss_chart("Test loss", {curve_of(epochs, &EpochMetrics::test_loss, kOrange)}));
+                  loss_chart(tested + " loss", {curve_of(epochs, &EpochMetrics::test_loss, kOrange)}));
   draw_line_chart(canvas, {right, bottom, width, height}, test_accuracy);
   canvas.save_png(path);
 }
 
 void write_comparison(const std::filesystem::path& path, const std::string& heading,
-                      std::span<const EpochMetrics> epochs, double goal_accuracy) {
+                      std::span<const EpochMetrics> epochs, const CurveTexts& texts) {
   check_epochs(path, epochs);
   const double width = 570, height = 360, margin = 10, top = 48;
   const auto pair = [&](double EpochMetrics::*train, double EpochMetrics::*test) {
     std::vector<Curve> curves = {curve_of(epochs, train, kBlue), curve_of(epochs, test, kOrange)};
     curves[0].label = "training";
-    curves[1].label = "test";
+    curves[1].label = texts.tested;
     return curves;
   };
   LineChart accuracy =
       accuracy_chart("Accuracy", pair(&EpochMetrics::train_accuracy, &EpochMetrics::test_accuracy));
   LineChart loss = loss_chart("Loss", pair(&EpochMetrics::train_loss, &EpochMetrics::test_loss));
-  accuracy.reference = goal_line(goal_accuracy);
-  accuracy.note = "test: " + accuracy.note;
-  loss.note = "test: " + loss.note;
+  accuracy.reference = goal_line(texts.goal_accuracy);
+  for (LineChart* chart : {&accuracy, &loss}) chart->note = fmt::format("{}: {}", texts.tested, chart->note);
 
   Canvas canvas(2 * (width + margin), top + height + margin);
   canvas.text({margin + 64, 26}, heading,
@@ -364,8 +364,8 @@ void write_misclassified(const std::filesystem::path& path, const MisclassifiedI
     throw kg::Error(fmt::format("write_misclassified: {} images misclassified, but only {} tested", all,
                                 misclassified.tested));
   }
-  write_image_grid(path, {.heading = fmt::format("{} of {} test images misclassified", with_thousands(all),
-                                                 with_thousands(misclassified.tested)),
+  write_image_grid(path, {.heading = fmt::format("{} of {} {} images misclassified", with_thousands(all),
+                                                 with_thousands(misclassified.tested), misclassified.split),
                           .note = misclassified_note(misclassified.images.size()),
                           .images = first_captioned(misclassified.images, misclassified.class_names,
                                                     "write_misclassified"),
@@ -374,7 +374,7 @@ void write_misclassified(const std::filesystem::path& path, const MisclassifiedI
 
 void write_predictions(const std::filesystem::path& path, const Predictions& predictions) {
   write_image_grid(
-      path, {.heading = "Predictions for test images",
+      path, {.heading = fmt::format("Predictions for {} images", predictions.split),
              .note = predictions.note,
              .images = first_captioned(predictions.images, predictions.class_names, "write_predictions"),
              .image_width = predictions.image_width});
@@ -392,12 +392,13 @@ void write_training_samples(const std::filesystem::path& path, const TrainingSam
   write_image_grid(path, grid);
 }
 
-void write_confusion(const std::filesystem::path& path, const ConfusionMatrix& matrix) {
+void write_confusion(const std::filesystem::path& path, const ConfusionMatrix& matrix,
+                     std::string_view split) {
   const MatrixLayout layout = matrix_layout(matrix);
   Canvas canvas(layout.width, layout.height);
   const int64_t total = matrix.total(), correct = matrix.correct();
-  std::string heading = fmt::format("{} of {} test images classified correctly", with_thousands(correct),
-                                    with_thousands(total));
+  std::string heading = fmt::format("{} of {} {} images classified correctly", with_thousands(correct),
+                                    with_thousands(total), split);
   if (total > 0) heading += fmt::format(" ({:.2f} %)", percent(correct, total));
   canvas.text({layout.cells.x, 24}, heading,
               {.size = 15, .bold = true, .max_width = layout.width - layout.cells.x - 16});

@@ -6,8 +6,12 @@
 namespace mnist {
 
 /// Makes a folder, and those that it is to be in, unless it is there. Throws kg::Error, naming it, if that is
-/// not possible.
+/// not possible, or if no files can be made in it.
 void make_folder(const std::filesystem::path& folder);
+
+/// Removes a regular file, if there is one by that name. Throws kg::Error, naming it, if that is not
+/// possible.
+void remove_file(const std::filesystem::path& path);
 
 /// Writes a file as kg::write_file() does: as a whole or not at all.
 void write_text(const std::filesystem::path& path, const std::string& text);

@@ -387,10 +387,4 @@ void rotate_normalized(const Image& image, const Normalize& normalize, double an
   apply_normalized(plan_normalized_rotation(image.size(), angle, fill), image, normalize, out);
 }
 
-void adjust_brightness(std::span<std::uint8_t> pixels, double factor) {
-  blend(pixels, plan_brightness(factor));
-}
-
-void adjust_contrast(std::span<std::uint8_t> pixels, double factor) { blend(pixels, plan_contrast(factor)); }
-
 }  // namespace mnist

@@ -29,13 +29,14 @@ struct Image {
   ImageSize size() const { return {height, width}; }
   /// Makes the image height x width; its pixels are unspecified afterwards.
   void resize(int new_height, int new_width);
-  /// Makes the image a copy of `source`, which has height x width pixels.
+  /// Makes the image a copy of `source`. Throws kg::Error unless that has height x width pixels.
   void assign(std::span<const std::uint8_t> source, int new_height, int new_width);
 };
 
 /// torchvision's ToTensor and Normalize in one: (pixel / 255 - mean) / std in float32, with the same bits.
 class Normalize {
  public:
+  /// Throws kg::Error unless std is positive.
   Normalize(float mean, float std);
 
   /// What each grey level becomes.
@@ -93,16 +94,10 @@ void resized_crop(Image& image, Image& scratch, const Region& region, const Imag
 void rotate_normalized(const Image& image, const Normalize& normalize, double angle, std::uint8_t fill,
                        float* out);
 
-/// Multiplies every pixel by `factor`, truncating and clipping as PIL's ImageEnhance.Brightness does. In
-/// place.
-void adjust_brightness(std::span<std::uint8_t> pixels, double factor);
-
-/// Moves every pixel's distance from the rounded mean grey by `factor`, truncating and clipping as PIL's
-/// ImageEnhance.Contrast does. In place.
-void adjust_contrast(std::span<std::uint8_t> pixels, double factor);
-
 /// @name What happens to an image of that size, decided
-/// The parameters are those of the functions above.
+/// The parameters are those of the functions above. Brightness multiplies every pixel by `factor`, contrast
+/// its distance from the rounded mean grey, truncating and clipping as PIL's ImageEnhance.Brightness and
+/// Contrast.
 /// @{
 PixelOp plan_affine(const ImageSize& size, const AffineParameters& parameters, std::uint8_t fill,
                     Interpolation interpolation = Interpolation::nearest);

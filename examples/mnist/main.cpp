@@ -58,7 +58,9 @@ mnist::DatasetName dataset_name(const Arguments& arguments) {
 
 std::filesystem::path data_directory(const Arguments& arguments) {
   if (!arguments.data.empty()) return arguments.data;
-  if (const char* from_environment = std::getenv("MNIST_DIR"); from_environment && *from_environment)
+  // Of another data set it says nothing.
+  if (const char* from_environment = std::getenv("MNIST_DIR");
+      from_environment && *from_environment && arguments.dataset == "mnist")
     return from_environment;
   return "data/" + arguments.dataset;
 }
@@ -68,8 +70,8 @@ mnist::Dataset load_data(const Arguments& arguments) {
   if (!std::filesystem::is_directory(directory))
     throw kg::Error(
         directory.string() +
-        ": no such folder, expected the four IDX files in it; --data DIR or MNIST_DIR names another, " +
-        "scripts/get-mnist fetches MNIST into data/mnist");
+        ": no such folder, expected the four IDX files in it; --data DIR names another, for MNIST MNIST_DIR "
+        "does too, and scripts/get-mnist fetches that into data/mnist");
   mnist::Dataset data = mnist::load_dataset(directory);
   if (arguments.validation) return mnist::with_validation(std::move(data), *arguments.validation);
   return data;
@@ -117,7 +119,7 @@ int run_train(const Arguments& arguments) {
       fmt::format("model: {}, {} parameters; {} training images, {} {} images; results in {}\n\n", recipe.id,
                   mnist::with_thousands(recipe.network().parameter_count()),
                   mnist::with_thousands(data.train.count), mnist::with_thousands(data.test.count),
-                  arguments.validation ? "validation" : "test", out.string());
+                  data.test.name, out.string());
   fmt::print("{}", heading);
   std::fflush(stdout);
   stop_on_signals();
@@ -134,17 +136,11 @@ int run_train(const Arguments& arguments) {
                                                   .graph = !arguments.no_graph},
                                                  stop);
   if (result.interrupted) {
-    if (result.epochs.empty())
-      fmt::print(stderr, "interrupted before the first epoch was finished; nothing was written to {}\n",
-                 out.string());
-    else
-      fmt::print(
-          stderr, "interrupted after {}; what there is of it is in {}\n",
-          mnist::count_of(static_cast<std::int64_t>(result.epochs.size()), "whole epoch", "whole epochs"),
-          out.string());
+    fmt::print(stderr, "{}; {} {}\n", result.last_line,
+               result.epochs.empty() ? "nothing was written to" : "what there is of it is in", out.string());
     return 130;
   }
-  fmt::print("{}\n", result.verdict.line);
+  fmt::print("{}\n", result.last_line);
   if (!kg::backend_choices().empty()) fmt::print("\nkernels:\n{}", kg::backend_choices_table());
   return 0;
 }
@@ -223,7 +219,7 @@ int run_eval(const Arguments& arguments) {
   const mnist::Evaluation evaluation = mnist::evaluate(network, data.test, device);
   const mnist::DatasetName dataset = dataset_name(arguments);
   fmt::print(
-      "{}{}", mnist::test_line(evaluation.loss, evaluation.correct, data.test.count),
+      "{}{}", mnist::test_line(data.test.name, evaluation.loss, evaluation.correct, data.test.count),
       mnist::class_accuracy_lines(mnist::confusion_of(data.test, evaluation.predictions, dataset), dataset));
   if (arguments.out.empty()) return 0;
   mnist::write_test_report(arguments.out, data.test, evaluation.predictions, dataset, arguments.seed);
@@ -289,15 +285,20 @@ std::string decimal(const std::string& text) {
 void add_data_option(CLI::App& command, Arguments& arguments, const std::string& default_folder) {
   command
       .add_option("--data", arguments.data,
-                  "folder with the four IDX files (default: $MNIST_DIR, else " + default_folder + ")")
+                  "folder with the four IDX files (default: $MNIST_DIR, if set and these are MNIST, else " +
+                      default_folder + ")")
       ->type_name("DIR");
+}
+
+void add_dataset_option(CLI::App& command, Arguments& arguments, const std::string& description) {
+  command.add_option("--dataset", arguments.dataset, description)
+      ->check(CLI::IsMember({"mnist", "fashion-mnist"}))
+      ->capture_default_str();
 }
 
 void add_data_options(CLI::App& command, Arguments& arguments) {
   add_data_option(command, arguments, "data/DATASET");
-  command.add_option("--dataset", arguments.dataset, "what the files are: mnist or fashion-mnist")
-      ->check(CLI::IsMember({"mnist", "fashion-mnist"}))
-      ->capture_default_str();
+  add_dataset_option(command, arguments, "what the files are: mnist or fashion-mnist");
 }
 
 void add_device_options(CLI::App& command, Arguments& arguments) {
@@ -337,19 +338,23 @@ void add_seed_option(CLI::App& command, Arguments& arguments, const std::string&
       ->capture_default_str();
 }
 
-int run(int argc, char** argv) {
-  Arguments arguments;
-  CLI::App app("Trains and applies small networks for MNIST.", "mnist");
-  app.require_subcommand(1);
+void add_epochs_option(CLI::App& command, Arguments& arguments, const std::string& description) {
+  command.add_option("--epochs", arguments.epochs, description)
+      ->check(decimal)
+      ->check(CLI::Range(1, 1'000'000))
+      ->type_name("N");
+}
 
+void add_checkpoint_argument(CLI::App& command, Arguments& arguments) {
+  command.add_option("CHECKPOINT", arguments.checkpoint, "model.safetensors of a training run")->required();
+}
+
+void add_train(CLI::App& app, Arguments& arguments) {
   CLI::App& train = *app.add_subcommand("train", "Train a model and write checkpoint, metrics and figures");
   train.add_option("--model", arguments.model, "which recipe (see `mnist list`)")
       ->type_name("ID")
       ->capture_default_str();
-  train.add_option("--epochs", arguments.epochs, "default: the recipe's")
-      ->check(decimal)
-      ->check(CLI::Range(1, 1'000'000))
-      ->type_name("N");
+  add_epochs_option(train, arguments, "default: the recipe's");
   train.add_option("--batch-size", arguments.batch_size, "default: the recipe's")
       ->check(decimal)
       ->check(CLI::Range(2, 60'000))
@@ -368,14 +373,13 @@ int run(int argc, char** argv) {
                  "on cuda: launch each kernel by itself instead of replaying a recorded step; same results");
   add_data_options(train, arguments);
   add_device_options(train, arguments);
+}
 
+void add_sweep(CLI::App& app, Arguments& arguments) {
   CLI::App& sweep = *app.add_subcommand("sweep", "Train many models with many seeds and compare them");
   sweep.add_option("ID", arguments.ids, "which recipes (see `mnist list`; default: all)");
   sweep.add_option("--seeds", arguments.seeds, "which seeds, as 1,2,3 or 1-3")->capture_default_str();
-  sweep.add_option("--epochs", arguments.epochs, "default: each recipe's")
-      ->check(decimal)
-      ->check(CLI::Range(1, 1'000'000))
-      ->type_name("N");
+  add_epochs_option(sweep, arguments, "default: each recipe's");
   sweep
       .add_option(
           "--jobs", arguments.jobs,
@@ -392,41 +396,49 @@ int run(int argc, char** argv) {
   add_validation_option(sweep, arguments);
   add_data_option(sweep, arguments, "data/mnist");
   add_device_options(sweep, arguments);
+}
 
+void add_eval(CLI::App& app, Arguments& arguments) {
   CLI::App& eval = *app.add_subcommand("eval", "Test a checkpoint on the test images");
-  eval.add_option("CHECKPOINT", arguments.checkpoint, "model.safetensors of a training run")->required();
+  add_checkpoint_argument(eval, arguments);
   eval.add_option("--out", arguments.out, "folder for figures (default: none are drawn)")->type_name("DIR");
   add_seed_option(eval, arguments, "which test images predictions.png shows");
   add_data_options(eval, arguments);
   add_device_options(eval, arguments);
+}
 
+void add_predict(CLI::App& app, Arguments& arguments) {
   CLI::App& predict = *app.add_subcommand("predict", "Say which digit each PNG shows");
-  predict.add_option("CHECKPOINT", arguments.checkpoint, "model.safetensors of a training run")->required();
+  add_checkpoint_argument(predict, arguments);
   predict
       .add_option("FILE.png", arguments.files, "pictures of one digit each, light on dark or dark on light")
       ->required();
-  predict.add_option("--dataset", arguments.dataset, "what the model was trained on: mnist or fashion-mnist")
-      ->check(CLI::IsMember({"mnist", "fashion-mnist"}))
-      ->capture_default_str();
+  add_dataset_option(predict, arguments, "what the model was trained on: mnist or fashion-mnist");
   add_device_options(predict, arguments);
+}
 
-  CLI::App& list =
-      *app.add_subcommand("list", "List the models, with the accuracy that their authors publish");
+void add_tables(CLI::App& app, Arguments& arguments) {
+  app.add_subcommand("list", "List the models, with the accuracy that their authors publish");
   CLI::App& summary = *app.add_subcommand("summary", "Print a model's layers");
-  summary.add_option("ID", arguments.model, "which model (see `mnist list`)")->required();
-  CLI::App& receptive_field = *app.add_subcommand(
+  CLI::App& rf = *app.add_subcommand(
       "rf", "Print what each of a model's layers sees of the image (its receptive field)");
-  receptive_field.add_option("ID", arguments.model, "which model (see `mnist list`)")->required();
+  for (CLI::App* command : {&summary, &rf})
+    command->add_option("ID", arguments.model, "which model (see `mnist list`)")->required();
+}
 
+int run(int argc, char** argv) {
+  Arguments arguments;
+  CLI::App app("Trains and applies small networks for MNIST.", "mnist");
+  app.require_subcommand(1);
+  for (const auto add : {add_train, add_sweep, add_eval, add_predict, add_tables}) add(app, arguments);
   CLI11_PARSE(app, argc, argv);
-  if (train.parsed()) return run_train(arguments);
-  if (sweep.parsed()) return run_sweep(arguments);
-  if (eval.parsed()) return run_eval(arguments);
-  if (predict.parsed()) return run_predict(arguments);
-  if (list.parsed()) return run_list();
-  if (summary.parsed()) return run_summary(arguments);
-  if (receptive_field.parsed()) return run_receptive_field(arguments);
-  return 0;
+  if (app.got_subcommand("train")) return run_train(arguments);
+  if (app.got_subcommand("sweep")) return run_sweep(arguments);
+  if (app.got_subcommand("eval")) return run_eval(arguments);
+  if (app.got_subcommand("predict")) return run_predict(arguments);
+  if (app.got_subcommand("list")) return run_list();
+  if (app.got_subcommand("summary")) return run_summary(arguments);
+  return run_receptive_field(arguments);
 }
 
 }  // namespace

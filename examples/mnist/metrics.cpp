@@ -86,6 +86,12 @@ std::string with_thousands(int64_t number) {
   return text;
 }
 
+std::string capitalized(std::string_view word) {
+  std::string text(word);
+  if (!text.empty() && text[0] >= 'a' && text[0] <= 'z') text[0] = static_cast<char>(text[0] - 'a' + 'A');
+  return text;
+}
+
 std::string count_of(int64_t count, const char* singular, const char* plural) {
   return fmt::format("{} {}", with_thousands(count), count == 1 ? singular : plural);
 }

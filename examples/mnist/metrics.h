@@ -10,7 +10,7 @@
 
 namespace mnist {
 
-/// What one epoch of training measured.
+/// What one epoch of training measured. What is tested on may be validation images.
 struct EpochMetrics {
   int epoch = 0;              ///< counted from 1
   double lr = 0;              ///< learning rate of this epoch's first batch
@@ -38,6 +38,9 @@ double percent(int64_t correct, int64_t total);
 
 /// 60000 -> "60,000".
 std::string with_thousands(int64_t number);
+
+/// "validation" -> "Validation".
+std::string capitalized(std::string_view word);
 
 /// "1 epoch", "1,234 epochs"
 std::string count_of(int64_t count, const char* singular, const char* plural);

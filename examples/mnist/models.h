@@ -12,20 +12,11 @@
 
 namespace mnist {
 
-/// How well the published system is known.
-enum class Known : std::uint8_t {
-  exactly,               ///< network and recipe from the code that was run
-  recipe_inferred,       ///< the network exactly, the recipe (or a part of it) from what surrounds it
-  network_inferred_too,  ///< from a description in words
-};
-
 /// What the author of a system says that it reaches. Accuracies are of the test images, in percent.
 struct Published {
-  Known known = Known::exactly;
-  std::optional<int> parameters = {};  ///< as printed
   std::optional<double> claimed = {};  ///< the figure of the text, which is not always the log's best
   // From the log, where there is one:
-  std::optional<double> best = {}, last = {}, last_five_mean = {}, last_five_min = {};
+  std::optional<double> best = {}, last_five_mean = {};
 };
 
 /// A network and how it is trained.

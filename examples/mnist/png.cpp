@@ -12,13 +12,16 @@
 #include <memory>
 #include <string>
 #include <system_error>
+#include <utility>
 
+#include "image.h"
 #include "kernelgrad/error.h"
 
 namespace mnist {
 namespace {
 
 constexpr int64_t kMaxPixels = 64'000'000;
+constexpr int64_t kMaxSide = 32'767;  // Cairo's
 
 struct Close {
   void operator()(std::FILE* file) const { std::fclose(file); }
@@ -59,6 +62,11 @@ void check_header(const std::filesystem::path& path, std::FILE* file) {
     fail(path, fmt::format("PNG of {} x {} pixels, expected at most {} pixels; scale it down first", width,
                            height, kMaxPixels));
   }
+  if (std::max(width, height) > kMaxSide) {
+    fail(path,
+         fmt::format("PNG of {} x {} pixels, expected at most {} in a row or column; scale it down first",
+                     width, height, kMaxSide));
+  }
   std::rewind(file);
 }
 
@@ -80,11 +88,13 @@ Surface decode(const std::filesystem::path& path) {
   return surface;
 }
 
+int width_of(const Surface& surface) { return cairo_image_surface_get_width(surface.get()); }
+int height_of(const Surface& surface) { return cairo_image_surface_get_height(surface.get()); }
+
 /// The same picture in Cairo's ARGB32: later Cairos give 16-bit PNGs as floats, and opaque ones have no
 /// alpha.
 Surface as_argb32(const Surface& picture) {
-  Surface argb(cairo_image_surface_create(CAIRO_FORMAT_ARGB32, cairo_image_surface_get_width(picture.get()),
-                                          cairo_image_surface_get_height(picture.get())));
+  Surface argb(cairo_image_surface_create(CAIRO_FORMAT_ARGB32, width_of(picture), height_of(picture)));
   const Context context(cairo_create(argb.get()));
   cairo_set_operator(context.get(), CAIRO_OPERATOR_SOURCE);
   cairo_set_source_surface(context.get(), picture.get(), 0, 0);
@@ -98,37 +108,11 @@ int luminance(int red, int green, int blue) {
   return (19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16;
 }
 
-/// Surface of 8-bit coverage, Cairo's one-channel format, holding the image.
-Surface alpha_surface(const GrayImage& image) {
-  Surface surface(cairo_image_surface_create(CAIRO_FORMAT_A8, image.width, image.height));
-  check(cairo_surface_status(surface.get()), "fit_to");
-  unsigned char* rows = cairo_image_surface_get_data(surface.get());
-  const int stride = cairo_image_surface_get_stride(surface.get());
-  for (int y = 0; y < image.height; ++y) {
-    std::copy_n(&image.pixels[static_cast<size_t>(y) * image.width], image.width,
-                rows + ptrdiff_t{y} * stride);
-  }
-  cairo_surface_mark_dirty(surface.get());
-  return surface;
-}
-
-GrayImage from_alpha_surface(cairo_surface_t* surface) {
-  cairo_surface_flush(surface);
-  GrayImage image{cairo_image_surface_get_width(surface), cairo_image_surface_get_height(surface), {}};
-  const unsigned char* rows = cairo_image_surface_get_data(surface);
-  const int stride = cairo_image_surface_get_stride(surface);
-  for (int y = 0; y < image.height; ++y) {
-    const unsigned char* row = rows + ptrdiff_t{y} * stride;
-    image.pixels.insert(image.pixels.end(), row, row + image.width);
-  }
-  return image;
-}
-
 }  // namespace
 
 GrayImage read_png(const std::filesystem::path& path) {
   const Surface argb = as_argb32(decode(path));
-  GrayImage image{cairo_image_surface_get_width(argb.get()), cairo_image_surface_get_height(argb.get()), {}};
+  GrayImage image{width_of(argb), height_of(argb), {}};
   const size_t count = static_cast<size_t>(image.width) * static_cast<size_t>(image.height);
 
   // ARGB32 rows have no padding: their stride is a multiple of four anyway.
@@ -168,7 +152,7 @@ GrayImage white_on_black(GrayImage image) {
   return image;
 }
 
-GrayImage fit_to(const GrayImage& image, int width, int height) {
+GrayImage fit_to(GrayImage image, int width, int height) {
   if (image.width <= 0 || image.height <= 0 || width <= 0 || height <= 0) {
     throw kg::Error(fmt::format("fit_to: {} x {} image to {} x {}, expected at least 1 x 1", image.width,
                                 image.height, width, height));
@@ -181,20 +165,10 @@ GrayImage fit_to(const GrayImage& image, int width, int height) {
   const int scaled_width = std::clamp(static_cast<int>(std::lround(image.width * scale)), 1, width);
   const int scaled_height = std::clamp(static_cast<int>(std::lround(image.height * scale)), 1, height);
 
-  const Surface source = alpha_surface(image);
-  const Surface canvas(cairo_image_surface_create(CAIRO_FORMAT_A8, width, height));
-  const Context context(cairo_create(canvas.get()));
-  cairo_t* cr = context.get();
-  cairo_translate(cr, (width - scaled_width) / 2, (height - scaled_height) / 2);
-  cairo_rectangle(cr, 0, 0, scaled_width, scaled_height);
-  cairo_scale(cr, double(scaled_width) / image.width, double(scaled_height) / image.height);
-  cairo_set_source_surface(cr, source.get(), 0, 0);
-  // Otherwise the filter mixes the outermost pixels with the transparent outside.
-  cairo_pattern_set_extend(cairo_get_source(cr), CAIRO_EXTEND_PAD);
-  cairo_pattern_set_filter(cairo_get_source(cr), CAIRO_FILTER_GOOD);
-  cairo_fill(cr);
-  check(cairo_status(cr), "fit_to");
-  return from_alpha_surface(canvas.get());
+  Image picture{image.height, image.width, std::move(image.pixels)}, scratch;
+  resized_crop(picture, scratch, {0, 0, image.height, image.width}, {scaled_height, scaled_width});
+  center_crop(picture, scratch, {height, width});
+  return {width, height, std::move(picture.pixels)};
 }
 
 GrayImage read_digit(const std::filesystem::path& path, int width, int height) {

@@ -145,9 +145,9 @@ std::string learning_rate_line(double learning_rate) {
   return fmt::format("Adjusting learning rate of group 0 to {:.4e}.\n", learning_rate);
 }
 
-std::string test_line(double average_loss, int64_t correct, int64_t total) {
-  return fmt::format("Test set: Average loss: {:.4f}, Accuracy: {}/{} ({:.2f}%)\n\n", average_loss, correct,
-                     total, percent(correct, total));
+std::string test_line(std::string_view split, double average_loss, int64_t correct, int64_t total) {
+  return fmt::format("{} set: Average loss: {:.4f}, Accuracy: {}/{} ({:.2f}%)\n\n", capitalized(split),
+                     average_loss, correct, total, percent(correct, total));
 }
 
 std::string progress_line(const EpochState& state, int batches, double seconds, int columns) {

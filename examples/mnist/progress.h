@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <functional>
 #include <string>
+#include <string_view>
 
 namespace mnist {
 
@@ -21,9 +22,9 @@ std::string epoch_header(int epoch);
 /// "Adjusting learning rate of group 0 to 1.0000e-02." and a newline: PyTorch's schedulers print so.
 std::string learning_rate_line(double learning_rate);
 
-/// "Test set: Average loss: 0.0588, Accuracy: 9827/10000 (98.27%)", a newline and an empty line.
-/// Throws kg::Error unless 0 <= correct <= total and total > 0.
-std::string test_line(double average_loss, int64_t correct, int64_t total);
+/// "Test set: Average loss: 0.0588, Accuracy: 9827/10000 (98.27%)", a newline and an empty line, for the
+/// split called "test". Throws kg::Error unless 0 <= correct <= total and total > 0.
+std::string test_line(std::string_view split, double average_loss, int64_t correct, int64_t total);
 
 /// The progress line in tqdm's format, without newline, here broken in two:
 ///     Loss=0.08434382826089859 Batch_id=468 Accuracy=86.18: 100%|██████████|

@@ -22,16 +22,18 @@ constexpr const char* files_of_the_end[] = {"curves.png",      "comparison.png",
                                             "per_class.png",   "confusion.png",  "misclassified.png",
                                             "predictions.png", "augmented.png"};
 
-std::string best_line(const char* name, std::span<const EpochMetrics> epochs, double EpochMetrics::*value) {
+std::string best_line(std::string_view name, std::span<const EpochMetrics> epochs,
+                      double EpochMetrics::*value) {
   const auto best = std::max_element(epochs.begin(), epochs.end(),
                                      [value](const auto& a, const auto& b) { return a.*value < b.*value; });
-  return fmt::format("{}: {:.2f}% (epoch {})\n", name, (*best).*value, best->epoch);
+  return fmt::format("Best {} Accuracy: {:.2f}% (epoch {})\n", name, (*best).*value, best->epoch);
 }
 
-std::string results_text(std::span<const EpochMetrics> epochs, std::int64_t parameters) {
+std::string results_text(std::span<const EpochMetrics> epochs, std::int64_t parameters,
+                         std::string_view tested) {
   return fmt::format("Parameters: {}\n", with_thousands(parameters)) +
-         best_line("Best Train Accuracy", epochs, &EpochMetrics::train_accuracy) +
-         best_line("Best Test Accuracy", epochs, &EpochMetrics::test_accuracy);
+         best_line("Train", epochs, &EpochMetrics::train_accuracy) +
+         best_line(capitalized(tested), epochs, &EpochMetrics::test_accuracy);
 }
 
 /// `wanted` different numbers below `count`, or all of them if there are fewer, in random order.
@@ -53,8 +55,11 @@ ClassifiedImage classified(const Split& split, std::span<const int> predictions,
 
 MisclassifiedImages misclassified_of(const Split& split, std::span<const int> predictions,
                                      DatasetName dataset) {
-  MisclassifiedImages misclassified{
-      .images = {}, .tested = split.count, .image_width = split.width, .class_names = class_names(dataset)};
+  MisclassifiedImages misclassified{.images = {},
+                                    .tested = split.count,
+                                    .image_width = split.width,
+                                    .class_names = class_names(dataset),
+                                    .split = split.name};
   for (int i = 0; i < split.count; ++i) {
     const ClassifiedImage image = classified(split, predictions, i);
     if (image.predicted != image.actual) misclassified.images.push_back(image);
@@ -64,8 +69,11 @@ MisclassifiedImages misclassified_of(const Split& split, std::span<const int> pr
 
 Predictions random_predictions(const Split& split, std::span<const int> predictions, DatasetName dataset,
                                std::uint64_t seed) {
-  Predictions chosen{
-      .images = {}, .note = {}, .image_width = split.width, .class_names = class_names(dataset)};
+  Predictions chosen{.images = {},
+                     .note = {},
+                     .image_width = split.width,
+                     .class_names = class_names(dataset),
+                     .split = split.name};
   int correct = 0;
   for (const int index : random_choice(split.count, kMostImages, seed)) {
     chosen.images.push_back(classified(split, predictions, index));
@@ -104,8 +112,7 @@ void Report::record(const std::string& text) { log_ += text; }
 void Report::add_epoch(const EpochMetrics& epoch, std::span<const BatchTotals> batches) {
   // Beside the tables of this run those of an earlier one would be taken for its own.
   if (epochs_.empty())
-    for (const char* name : files_of_the_end)
-      if (std::filesystem::is_regular_file(options_.out / name)) std::filesystem::remove(options_.out / name);
+    for (const char* name : files_of_the_end) remove_file(options_.out / name);
   epochs_.push_back(epoch);
   for (const BatchMetrics& batch : batch_metrics(epoch.epoch, batches)) batches_.push_back(batch);
   write_text(options_.out / "metrics.csv", metrics_csv(epochs_));
@@ -114,11 +121,14 @@ void Report::add_epoch(const EpochMetrics& epoch, std::span<const BatchTotals> b
 }
 
 void Report::finish(std::int64_t parameters, const ConfusionMatrix& last_test, const std::string& last_line) {
-  print(results_text(epochs_, parameters) + "\n" + class_accuracy_lines(last_test, options_.dataset) + "\n");
+  print(results_text(epochs_, parameters, options_.tested) + "\n" +
+        class_accuracy_lines(last_test, options_.dataset) + "\n");
   record(last_line + "\n");
   write_log();
-  write_curves(options_.out / "curves.png", epochs_, batches_);
-  write_comparison(options_.out / "comparison.png", options_.model + ": training and test", epochs_);
+  const CurveTexts texts{.tested = options_.tested};
+  write_curves(options_.out / "curves.png", epochs_, batches_, texts);
+  write_comparison(options_.out / "comparison.png",
+                   fmt::format("{}: training and {}", options_.model, options_.tested), epochs_, texts);
 }
 
 void Report::write_log() const { write_text(options_.out / "train.log", log_); }
@@ -156,7 +166,7 @@ void write_test_report(const std::filesystem::path& out, const Split& split, std
   const ConfusionMatrix confusion = confusion_of(split, predictions, dataset);
   write_text(out / "per_class.csv", class_accuracy_csv(confusion));
   write_class_accuracies(out / "per_class.png", confusion);
-  write_confusion(out / "confusion.png", confusion);
+  write_confusion(out / "confusion.png", confusion, split.name);
   write_misclassified(out / "misclassified.png", misclassified_of(split, predictions, dataset));
   write_predictions(out / "predictions.png", random_predictions(split, predictions, dataset, seed));
 }

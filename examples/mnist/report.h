@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "confusion_matrix.h"
@@ -17,8 +18,9 @@ struct ReportOptions {
   std::filesystem::path out;  ///< folder of the files
   std::string model;          ///< its id
   DatasetName dataset = DatasetName::mnist;
-  std::string heading = {};  ///< what train.log begins with: lines that were printed already
-  bool quiet = false;        ///< prints nothing; the files are the same
+  std::string_view tested = test_name;  ///< name of the split that is tested on
+  std::string heading = {};             ///< what train.log begins with: lines that were printed already
+  bool quiet = false;                   ///< prints nothing; the files are the same
 };
 
 /// What a training run prints, and the files on its course: train.log, metrics.csv and batches.csv after

@@ -33,6 +33,7 @@ void Sgd::zero_grad() {
 }
 
 void Sgd::set_learning_rate(double learning_rate) {
+  require_not_negative(learning_rate, "learning_rate");
   options_.learning_rate = learning_rate;
   if (rates_on_cuda_.defined()) rates_on_cuda_.copy_from(rates());
 }

@@ -76,6 +76,15 @@ std::uint32_t checksum_of_first_images(const Recipe& recipe, const Dataset& data
   return checksum(batch.images.bytes(), 0);
 }
 
+std::string pair_text(const kg::Pair& pair) { return fmt::format("{}x{}", pair.h, pair.w); }
+
+template <class Pool>
+std::string pool_text(const Pool& pool) {
+  const auto& [stride, padding, count_include_pad] = pool.options();
+  return fmt::format(" {} {} {} {}", pair_text(pool.kernel()), pair_text(stride), pair_text(padding),
+                     count_include_pad);
+}
+
 /// The tree of modules, with the options that a summary does not show. What a Functional calls stays unsaid.
 std::string modules_text(const kg::nn::Module& module) {
   std::string text(module.type_name());
@@ -83,6 +92,13 @@ std::string modules_text(const kg::nn::Module& module) {
     text += fmt::format(" {}", dropout->p());
   if (const auto* norm = dynamic_cast<const kg::nn::BatchNorm2d*>(&module))
     text += fmt::format(" {} {}", norm->options().epsilon, norm->options().momentum);
+  if (const auto* conv = dynamic_cast<const kg::nn::Conv2d*>(&module)) {
+    const auto& [stride, padding, dilation, groups] = conv->options();
+    text += fmt::format(" {} {} {} {} {}", pair_text(conv->kernel()), pair_text(stride), pair_text(padding),
+                        pair_text(dilation), groups);
+  }
+  if (const auto* pool = dynamic_cast<const kg::nn::MaxPool2d*>(&module)) text += pool_text(*pool);
+  if (const auto* pool = dynamic_cast<const kg::nn::AvgPool2d*>(&module)) text += pool_text(*pool);
   for (const auto& [name, child] : module.children()) text += fmt::format(" ({})", modules_text(*child));
   return text;
 }

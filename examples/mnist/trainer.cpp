@@ -9,6 +9,9 @@
 #include <numeric>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "kernelgrad/kernelgrad.h"
 #include "loader.h"
@@ -70,6 +73,41 @@ void save(const kg::nn::Module& network, const Recipe& recipe, int epoch, const 
                                     {"seed", std::to_string(options.seed)}}});
 }
 
+/// The network in training, and the one that is tested and saved: the average of its weights where the recipe
+/// asks for that.
+struct Networks {
+  Networks(const Recipe& recipe, kg::Device device) : trained(recipe.network()) {
+    trained.to(device);
+    if (recipe.weight_average == 0) return;
+    averaged = recipe.network();
+    averaged.to(device);
+    average.emplace(trained, averaged, recipe.weight_average);
+  }
+  Networks(const Networks&) = delete;
+  Networks& operator=(const Networks&) = delete;
+
+  kg::nn::Sequential& tested() { return average ? averaged : trained; }
+
+  kg::nn::Sequential trained, averaged;
+  std::optional<WeightAverage> average;
+};
+
+Sgd sgd_of(const Recipe& recipe, const TrainOptions& options, std::vector<kg::Tensor> parameters) {
+  SgdOptions sgd = recipe.sgd;
+  sgd.learning_rate = options.learning_rate.value_or(sgd.learning_rate);
+  return Sgd(std::move(parameters), sgd);
+}
+
+std::string last_line(const TrainResult& result, std::int64_t parameters, std::string_view tested) {
+  const auto epochs = static_cast<std::int64_t>(result.epochs.size());
+  if (result.interrupted && epochs == 0) return "interrupted before the first epoch was finished";
+  if (result.interrupted) return "interrupted after " + count_of(epochs, "whole epoch", "whole epochs");
+  // What a recipe was chosen by cannot judge it.
+  if (tested != test_name)
+    return fmt::format("Goal not judged: it is one for the test images, not for {} images.", tested);
+  return judge_goal(result.epochs, parameters).line;
+}
+
 }  // namespace
 
 Evaluation evaluate(kg::nn::Module& network, const Split& split, kg::Device device) {
@@ -101,26 +139,16 @@ TrainResult train(const Recipe& recipe, const Dataset& data, const TrainOptions&
   Report report({.out = options.out,
                  .model = std::string(recipe.id),
                  .dataset = options.dataset,
+                 .tested = data.test.name,
                  .heading = options.heading,
                  .quiet = options.quiet});
   kg::manual_seed(options.seed);
-  kg::nn::Sequential network = recipe.network();
-  network.to(options.device);
-  SgdOptions sgd_options = recipe.sgd;
-  sgd_options.learning_rate = options.learning_rate.value_or(recipe.sgd.learning_rate);
-  Sgd sgd(network.parameters(), sgd_options);
-  kg::nn::Sequential averaged;
-  std::optional<WeightAverage> average;
-  if (recipe.weight_average != 0) {
-    averaged = recipe.network();
-    averaged.to(options.device);
-    average.emplace(network, averaged, recipe.weight_average);
-  }
-  kg::nn::Sequential& result_network = average ? averaged : network;
-  const auto steps = training_steps({.network = network,
+  Networks networks(recipe, options.device);
+  Sgd sgd = sgd_of(recipe, options, networks.trained.parameters());
+  const auto steps = training_steps({.network = networks.trained,
                                      .sgd = sgd,
                                      .label_smoothing = recipe.label_smoothing,
-                                     .average = average ? &*average : nullptr},
+                                     .average = networks.average ? &*networks.average : nullptr},
                                     data.train, loader_options(recipe, options), options);
   TrainResult result;
   Evaluation evaluation;
@@ -132,17 +160,18 @@ TrainResult train(const Recipe& recipe, const Dataset& data, const TrainOptions&
       report.print(learning_rate_line(learning_rate));
     report.print(epoch_header(epoch));
     const double start = monotonic_seconds();
-    const EpochTotals totals = train_epoch(network, *steps, *scheduler, epoch, options, report, stop);
+    const EpochTotals totals =
+        train_epoch(networks.trained, *steps, *scheduler, epoch, options, report, stop);
     const double seconds = monotonic_seconds() - start;
     if (totals.images < data.train.count) {
       result.interrupted = true;
       report.print("\n");
       break;
     }
-    evaluation = evaluate(result_network, data.test, options.device);
+    evaluation = evaluate(networks.tested(), data.test, options.device);
     if (!std::isfinite(evaluation.loss))
-      report_divergence(evaluation.loss, fmt::format("test loss after epoch {}", epoch));
-    report.print(test_line(evaluation.loss, evaluation.correct, data.test.count));
+      report_divergence(evaluation.loss, fmt::format("{} loss after epoch {}", data.test.name, epoch));
+    report.print(test_line(data.test.name, evaluation.loss, evaluation.correct, data.test.count));
     result.epochs.push_back({.epoch = epoch,
                              .lr = learning_rate,
                              .train_loss = totals.loss / static_cast<double>(totals.images),
@@ -151,16 +180,14 @@ TrainResult train(const Recipe& recipe, const Dataset& data, const TrainOptions&
                              .test_accuracy = percent(evaluation.correct, data.test.count),
                              .seconds = seconds});
     report.add_epoch(result.epochs.back(), steps->batch_totals());
-    save(result_network, recipe, epoch, options);
+    save(networks.tested(), recipe, epoch, options);
     scheduler->after_epoch(evaluation.loss);
   }
-  result.verdict = judge_goal(result.epochs, network.parameter_count());
+  const std::int64_t parameters = networks.trained.parameter_count();
+  result.last_line = last_line(result, parameters, data.test.name);
   if (result.epochs.empty()) return result;
-  report.finish(network.parameter_count(), confusion_of(data.test, evaluation.predictions, options.dataset),
-                result.interrupted
-                    ? "interrupted after " + count_of(static_cast<std::int64_t>(result.epochs.size()),
-                                                      "whole epoch", "whole epochs")
-                    : result.verdict.line);
+  report.finish(parameters, confusion_of(data.test, evaluation.predictions, options.dataset),
+                result.last_line);
   write_test_report(options.out, data.test, evaluation.predictions, options.dataset, options.seed);
   write_augmented(options.out / "augmented.png", data.train, loader_options(recipe, options),
                   options.dataset);

@@ -15,6 +15,7 @@
 
 namespace mnist {
 
+/// What of a run is not in its recipe, and what of its recipe is to be otherwise.
 struct TrainOptions {
   std::optional<int> epochs = {};            ///< default: the recipe's
   std::optional<int> batch_size = {};        ///< default: the recipe's
@@ -35,12 +36,15 @@ struct Evaluation {
   std::vector<int> predictions;
 };
 
+/// Runs the network in inference over the split, and leaves it in the mode that it was in. The network is on
+/// `device`, and gives log-probabilities.
 Evaluation evaluate(kg::nn::Module& network, const Split& split, kg::Device device);
 
+/// What a run came to.
 struct TrainResult {
-  std::vector<EpochMetrics> epochs;
+  std::vector<EpochMetrics> epochs;  ///< the whole ones
   bool interrupted = false;
-  GoalVerdict verdict;
+  std::string last_line;  ///< of the log: the verdict on the goal, or when training was interrupted
 };
 
 /// Trains the recipe's network from scratch, prints the progress, and leaves in options.out, whole files all

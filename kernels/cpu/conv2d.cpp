@@ -1,8 +1,11 @@
 #include "kernels/conv2d.h"
 
 #include <algorithm>
+#include <limits>
+#include <string>
 #include <vector>
 
+#include "kernelgrad/error.h"
 #include "kernels/cpu/copy_rows.h"
 #include "kernels/cpu/correlate.h"
 #include "kernels/cpu/scratch.h"
@@ -187,9 +190,19 @@ std::vector<T> transposed(const T* weight, std::int64_t channels, std::int64_t t
   return result;
 }
 
+/// correlate() numbers columns in T, as far as T counts in ones.
+template <class T>
+void check_row(std::int64_t columns) {
+  constexpr std::int64_t most = std::int64_t{1} << std::numeric_limits<T>::digits;
+  if (columns > most)
+    throw Error("conv2d: rows of " + std::to_string(columns) +
+                " elements with their padding, expected at most " + std::to_string(most) + " of this dtype");
+}
+
 template <class T>
 void forward(const Conv2dProblem& p, const T* input, const T* weight, const T* bias, T* output, Stream) {
   const InputLayout layout(p);
+  check_row<T>(layout.pitch);
   const std::int64_t channels = p.c_out / p.groups, out_h = p.out_h(), out_w = p.out_w();
   std::vector<std::vector<T>> weights;
   for (std::int64_t g = 0; g < p.groups; ++g)
@@ -299,6 +312,7 @@ void scatter(const Conv2dProblem& p, const GradientPhase<T>& phase, const T* com
 template <class T>
 void backward_input(const Conv2dProblem& p, const T* grad_output, const T* weight, T* grad_input, Stream) {
   const GradientLayout layout(p);
+  check_row<T>(layout.pitch);
   const std::int64_t c_in = p.c_in / p.groups;
   const bool one_phase = p.stride_h == 1 && p.stride_w == 1;
   std::vector<GradientPhase<T>> phases;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "kernels/cuda/block_sum.h"
 #include "kernels/cuda/common/launch.h"
 #include "kernels/cuda/common/reduce.h"
 #include "kernels/cuda/common/scratch.h"
@@ -374,17 +375,19 @@ void cut_images(const Conv2dProblem& p, Tiling& tiling) {
   input.h = height(p.h), input.w = width(p.h, p.w);
   gradient.h = height(p.out_h()), gradient.w = width(p.out_h(), p.out_w());
 
-  // Narrow enough for a row of all channels of a block to fit; below min_tile_h rows, too many would be
-  // loaded by two blocks.
-  constexpr int max_tile_w = kernel == 1 ? 128 : 32, min_tile_h = 8;
+  // Narrow enough for a row of all channels of a block to fit, which a 1x1 kernel can have many of; below
+  // min_tile_h rows, too many would be loaded by two blocks.
+  constexpr int min_tile_h = 8;
+  const int inputs = tiling.c_units * U::inputs, outputs = tiling.o_units * U::outputs;
+  const int budget = U::sums * tiled_threads<T>;
+  const int max_tile_w =
+      kernel == 1 ? std::clamp(budget / (inputs + outputs) / strip * strip, strip, 128) : 32;
   const int tiles_x = divide_up(gradient.w, max_tile_w);
   tiling.tile_w = divide_up(gradient.w, tiles_x * strip) * strip;
   gradient.pitch = tiling.tile_w;
   input.pitch = tiling.tile_w + (kernel > 1 ? strip : 0);
 
   // As many rows as fit into what the sums take, but not so many that there are too few tiles.
-  const int inputs = tiling.c_units * U::inputs, outputs = tiling.o_units * U::outputs;
-  const int budget = U::sums * tiled_threads<T>;
   const int rows = std::max(
       1, (budget - inputs * (kernel - 1) * input.pitch) / (inputs * input.pitch + outputs * gradient.pitch));
   const std::int64_t blocks = p.n * tiles_x * tiling.blocks_per_slice();
@@ -577,12 +580,6 @@ Slicing slice_items(std::int64_t items, std::int64_t threads, std::int64_t terms
   return {std::max<std::int64_t>(1, ceil_div(items, items_per_slice)), items_per_slice};
 }
 
-/// Threads for a block whose slice has that many items.
-unsigned threads_for(std::int64_t items, int most) {
-  return static_cast<unsigned>(
-      std::clamp<std::int64_t>(ceil_div(items, warp_size) * warp_size, warp_size, most));
-}
-
 template <class T, int taps>
 void backward_weight_general(const Conv2dProblem& p, const T* input, const T* grad_output, T* grad_weight,
                              Stream stream) {
@@ -657,6 +654,7 @@ __global__ void __launch_bounds__(bias_threads)
 template <class T>
 void conv2d_backward_weight(const Conv2dProblem& p, const T* input, const T* grad_output, T* grad_weight,
                             Stream stream) {
+  if (p.c_in == 0 || p.c_out == 0) return;
   if (tiling_fits(p))
     return p.k_w == 1 ? backward_weight_tiled<T, 1>(p, input, grad_output, grad_weight, stream)
                       : backward_weight_tiled<T, 3>(p, input, grad_output, grad_weight, stream);

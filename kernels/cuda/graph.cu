@@ -69,7 +69,8 @@ bool note_release(void* memory) noexcept {
 }
 
 void begin_capture(Stream stream) {
-  // Thread-local: what other threads of the program do with CUDA meanwhile is their own affair.
+  // Thread-local: what other threads of the program do with CUDA meanwhile, on streams of their own, is their
+  // own affair.
   check(cudaStreamBeginCapture(stream_of(stream), cudaStreamCaptureModeThreadLocal),
         "cudaStreamBeginCapture");
   recording.active = true;

@@ -204,7 +204,7 @@ void backward(const BatchNormProblem& p, bool batch_statistics, const T* input, 
   const cudnnHandle_t handle = context->cudnn();
   const Affine<T> affine(p, gamma, beta, stream);
   const Rectified<T> x(p, input, stream);
-  // The same call as in forward, on the same values, gives the same bits: relu_after's gate is forward's.
+  // The same call as in forward(), on the same values, gives the same bits: relu_after's gate is that one's.
   const GradientBehind<T> gradient(p, grad_output, stream, [&](T* result) {
     check(cudnn_library().cudnnBatchNormalizationForwardTraining(
               handle, mode, &one<T>, &zero<T>, layouts.activations.get(), x.data(), layouts.activations.get(),

@@ -325,6 +325,15 @@ Tensor with_rule(const Tensor& x, BackwardRule rule) {
   return record("mine", x.clone(), {x}, std::move(rule));
 }
 
+TEST_CASE("A leaf that changes its dtype between forward and backward gets no gradient",
+          "[autograd][errors]") {
+  Tensor leaf = Tensor::ones({3}, {.dtype = DType::float64}).set_requires_grad();
+  const Tensor result = sum(leaf);
+  leaf.set_data(leaf.detach().to(DType::float32));
+  check_error([&] { result.backward(); }, {"backward", "float64 [3]", "in forward", "float32 [3]"});
+  CHECK(!leaf.grad().defined());
+}
+
 TEST_CASE("A rule that does not keep to its contract is named", "[autograd][errors]") {
   const Tensor x = leaf({1, 2});
   const auto backward = [&](std::vector<Tensor> gradients) {

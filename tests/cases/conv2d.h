@@ -160,6 +160,9 @@ inline constexpr kernels::Conv2dProblem conv2d_large[] = {
     {.n = 401, .c_in = 1, .h = 6, .w = 5, .c_out = 2, .k_h = 3, .k_w = 3},
     {.n = 2, .c_in = 23, .h = 9, .w = 35, .c_out = 18, .k_h = 3, .k_w = 3, .padding_h = 1, .padding_w = 1},
     {.n = 2, .c_in = 90, .h = 13, .w = 11, .c_out = 18, .k_h = 1, .k_w = 1},
+    // So many channels that a row of them all has to be short.
+    {.n = 1, .c_in = 251, .h = 11, .w = 11, .c_out = 2, .k_h = 1, .k_w = 1},
+    {.n = 1, .c_in = 129, .h = 9, .w = 14, .c_out = 7, .k_h = 1, .k_w = 1},
     {.n = 2, .c_in = 5, .h = 3, .w = 131, .c_out = 3, .k_h = 1, .k_w = 1, .padding_h = 1, .padding_w = 2},
     // A window larger than any tile.
     {.n = 1,

@@ -47,5 +47,10 @@ TEST_CASE("set_num_threads takes 1 and more", "[device][errors]") {
   set_num_threads(before);
 }
 
+TEST_CASE("A graph without CUDA is an error", "[graph][errors]") {
+  if (cuda_is_available()) return;
+  check_error([] { Graph([] {}); }, {"Graph", "cuda is not available", cuda_unavailable_reason().c_str()});
+}
+
 }  // namespace
 }  // namespace kg

@@ -141,10 +141,5 @@ TEST_CASE("A graph refuses what a recording cannot hold, and all goes on afterwa
   CHECK(total.to_vector<float>() == std::vector<float>(3, 1));
 }
 
-TEST_CASE("A graph without CUDA is an error", "[graph][errors]") {
-  if (cuda_is_available()) return;
-  check_error([] { Graph([] {}); }, {"Graph", "cuda is not available", cuda_unavailable_reason().c_str()});
-}
-
 }  // namespace
 }  // namespace kg

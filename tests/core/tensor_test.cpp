@@ -121,6 +121,23 @@ TEST_CASE("Conversion keeps values that both dtypes can hold", "[tensor]") {
   CHECK(x.to(Device::cpu()).data<double>() == x.data<double>());
 }
 
+TEST_CASE("What an integer type cannot hold is refused", "[tensor][errors]") {
+  const auto full = [](double value, DType dtype) { return Tensor::full({2}, value, {.dtype = dtype}); };
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  for (const double value : {-1., 256., 1e300, nan})
+    check_error([&] { full(value, DType::uint8); }, {"Tensor::full", "does not fit into uint8"});
+  CHECK(full(255.9, DType::uint8).to_vector<std::uint8_t>() == std::vector<std::uint8_t>(2, 255));
+  CHECK(full(-0.9, DType::uint8).to_vector<std::uint8_t>() == std::vector<std::uint8_t>(2, 0));
+  CHECK(full(-0x1p63, DType::int64).to_vector<std::int64_t>() ==
+        std::vector<std::int64_t>(2, std::numeric_limits<std::int64_t>::min()));
+  check_error([&] { full(0x1p63, DType::int64); }, {"Tensor::full", "int64"});
+  for (const double value : {0x1p31, -0x1p31 - 1, nan})
+    check_error([&] { full(value, DType::float64).to(DType::int32); },
+                {"Tensor::to", "does not fit into int32"});
+  CHECK(full(-0x1p31, DType::float32).to(DType::int32).to_vector<std::int32_t>() ==
+        std::vector<std::int32_t>(2, std::numeric_limits<std::int32_t>::min()));
+}
+
 TEST_CASE("to is not differentiable, and says so", "[tensor][errors]") {
   const Tensor x = random({3}).set_requires_grad();
   check_error([&] { (x * 2).to(DType::float32); }, {"Tensor::to", "mul", "detach()"});

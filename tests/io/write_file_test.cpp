@@ -1,4 +1,5 @@
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <csignal>
 #include <ostream>
@@ -10,6 +11,7 @@ namespace kg {
 namespace {
 
 using namespace testing;
+using namespace std::string_literals;
 
 using Names = std::vector<std::string>;
 
@@ -36,11 +38,23 @@ class FileSizeLimit {
 TEST_CASE("write_file writes a file or replaces one, and leaves no other", "[io]") {
   const TemporaryDirectory directory;
   const auto path = directory / "file with spaces";
-  for (const std::string content : {"first", "", "a longer one\0with a zero"}) {
+  for (const std::string& content : {"first"s, ""s, "a longer one\0with a zero"s}) {
     write_file(path, [&](std::ostream& stream) { stream << content; });
     CHECK(content_of(path) == content);
     CHECK(directory.entries() == Names{"file with spaces"});
   }
+}
+
+TEST_CASE("write_file's file has the permissions of any other, and may be in the current folder", "[io]") {
+  const TemporaryDirectory directory;
+  const auto before = std::filesystem::current_path();
+  std::filesystem::current_path(directory.path());
+  write_file("written", [](std::ostream& stream) { stream << "x"; });
+  std::filesystem::current_path(before);
+  set_content(directory / "plain", "x");
+  CHECK(content_of(directory / "written") == "x");
+  CHECK(std::filesystem::status(directory / "written").permissions() ==
+        std::filesystem::status(directory / "plain").permissions());
 }
 
 TEST_CASE("While write_file writes, the old file stays", "[io]") {
@@ -99,7 +113,12 @@ TEST_CASE("write_file names a path that cannot be written", "[io][errors]") {
   check_error([&] { write(below_file); }, {below_file.c_str(), "Not a directory"});
   std::filesystem::create_directory(directory / "folder");
   check_error([&] { write(directory / "folder"); }, {(directory / "folder").c_str(), "cannot be written"});
-  CHECK(directory.entries().size() == 2);
+  // A device such as /dev/stdout must not be replaced by a file; a pipe stands for it here.
+  const auto pipe = directory / "pipe";
+  REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
+  check_error([&] { write(pipe); }, {pipe.c_str(), "cannot be written: it exists and is not"});
+  CHECK(std::filesystem::is_fifo(pipe));
+  CHECK(directory.entries().size() == 3);
 }
 
 }  // namespace

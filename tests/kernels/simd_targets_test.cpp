@@ -1,5 +1,8 @@
 #include <hwy/targets.h>
 
+#include <cmath>
+#include <limits>
+
 #include "cases/batch_norm.h"
 #include "cases/conv2d.h"
 #include "cases/linear.h"
@@ -113,6 +116,31 @@ TEST_CASE("Every instruction set agrees on batch_norm and its gradients", "[simd
       INFO("result " << i);
       CHECK(difference(actual[i], expected[i], dtype == DType::float32 ? 3e-5 : 1e-12) == "");
     }
+  });
+}
+
+/// Forward and gradient of pooling by pairs, over rows of every remainder, with a NaN and equal elements.
+std::vector<Tensor> max_pool2d_results(DType dtype) {
+  std::vector<Tensor> results;
+  for (std::int64_t w = 2; w <= 70; ++w) {
+    Tensor x = random({2, 3, 5, w}, DType::float64, static_cast<std::uint32_t>(w));
+    double* elements = x.data<double>();
+    for (std::int64_t i = 0; i < x.numel(); ++i) elements[i] = std::round(4 * elements[i]);
+    elements[w] = std::numeric_limits<double>::quiet_NaN();
+    const Run one =
+        run([](const std::vector<Tensor>& t) { return max_pool2d(t[0], 2); }, requiring({x.to(dtype)}));
+    results.push_back(one.output);
+    results.push_back(one.gradients[0]);
+  }
+  return results;
+}
+
+TEST_CASE("Every instruction set pools alike, bit by bit", "[simd][max_pool2d]") {
+  const DType dtype = GENERATE(DType::float32, DType::float64);
+  const std::vector<Tensor> expected = max_pool2d_results(dtype);
+  for_each_target([&] {
+    const std::vector<Tensor> actual = max_pool2d_results(dtype);
+    for (std::size_t i = 0; i < actual.size(); ++i) CHECK(same_bits(actual[i], expected[i]));
   });
 }
 

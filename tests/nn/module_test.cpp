@@ -166,6 +166,20 @@ TEST_CASE("Copies of a module share its parameters, buffers and children", "[nn]
   CHECK(same_bits(same(x).detach(), linear(x).detach()));
 }
 
+TEST_CASE("Parameters that several modules share are listed once, in the state dict under every name",
+          "[nn]") {
+  nn::Linear shared(3, 3);
+  const nn::Sequential network{shared, nn::ReLU(), shared};
+  CHECK(network.parameter_count() == 12);
+  CHECK(network.parameters().size() == 2);
+  CHECK(network.state_dict().size() == 4);
+}
+
+TEST_CASE("A module converts to floating-point types only", "[nn][errors]") {
+  nn::Linear layer(3, 2);
+  check_error([&] { layer.to(DType::int32); }, {"Module::to", "int32", "float32 or float64"});
+}
+
 TEST_CASE("A module converts to another dtype, and handles follow", "[nn]") {
   nn::Sequential module = network();
   const std::vector<Tensor> held = module.parameters();

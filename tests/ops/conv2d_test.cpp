@@ -57,6 +57,11 @@ TEST_CASE("conv2d and its gradients agree with their formulas", "[conv2d]") {
       check_values_and_gradients(p, DType::float32, device, true);
     });
   }
+  SECTION("many channels, in double precision") {
+    for (const Device device : devices())
+      check_values_and_gradients({.n = 1, .c_in = 127, .h = 11, .w = 11, .c_out = 3, .k_h = 1, .k_w = 1},
+                                 DType::float64, device, true);
+  }
 }
 
 TEST_CASE("conv2d passes the gradient check", "[conv2d][gradcheck]") {
@@ -86,6 +91,46 @@ TEST_CASE("conv2d of an empty batch is empty, with gradients of zero", "[conv2d]
     CHECK(actual.gradients[0].shape() == Shape{0, 2, 5, 5});
     CHECK(to_doubles(actual.gradients[1]) == std::vector<double>(54, 0));
     CHECK(to_doubles(actual.gradients[2]) == std::vector<double>(3, 0));
+  }
+}
+
+TEST_CASE("conv2d without channels is its bias, or empty, with gradients of zero", "[conv2d]") {
+  for (const Device device : devices())
+    for (const std::int64_t k : {1, 3}) {
+      INFO(device.name() << ", kernel " << k);
+      const std::int64_t out = 6 - k;
+      const Conv2dProblem none_in{.n = 2, .c_in = 0, .h = 5, .w = 5, .c_out = 3, .k_h = k, .k_w = k};
+      const std::vector<Tensor> inputs = inputs_of(none_in, DType::float32, device);
+      const Run from_nothing = run(function_of(none_in), requiring(inputs));
+      const std::vector<double> bias = to_doubles(inputs[2]), values = to_doubles(from_nothing.output);
+      REQUIRE(from_nothing.output.shape() == Shape{2, 3, out, out});
+      for (std::size_t i = 0; i < values.size(); ++i)
+        CHECK(values[i] == bias[i / static_cast<std::size_t>(out * out) % 3]);
+      CHECK(from_nothing.gradients[0].shape() == Shape{2, 0, 5, 5});
+      CHECK(from_nothing.gradients[1].shape() == Shape{3, 0, k, k});
+      const Conv2dProblem none_out{.n = 2, .c_in = 3, .h = 5, .w = 5, .c_out = 0, .k_h = k, .k_w = k};
+      const Run to_nothing =
+          run(function_of(none_out), requiring(inputs_of(none_out, DType::float32, device)));
+      CHECK(to_nothing.output.shape() == Shape{2, 0, out, out});
+      CHECK(to_doubles(to_nothing.gradients[0]) == std::vector<double>(150, 0));
+      CHECK(to_nothing.gradients[1].shape() == Shape{0, 3, k, k});
+    }
+}
+
+TEST_CASE("conv2d takes strides beyond the image: one output, and gradients as with any such stride",
+          "[conv2d]") {
+  for (const Device device : devices()) {
+    const std::vector<Tensor> inputs = {random({1, 4, 9, 8}, DType::float32, 1, device),
+                                        random({3, 4, 2, 2}, DType::float32, 2, device)};
+    const auto with_stride = [&](Pair stride) {
+      return run(
+          [=](const std::vector<Tensor>& x) { return conv2d(x[0], x[1], {.stride = stride, .padding = 1}); },
+          requiring(inputs));
+    };
+    const Run far = with_stride(std::int64_t{1} << 30), near = with_stride({10, 9});
+    CHECK(far.output.shape() == Shape{1, 3, 1, 1});
+    CHECK(same_bits(far.output, near.output));
+    for (const std::size_t i : {0, 1}) CHECK(same_bits(far.gradients[i], near.gradients[i]));
   }
 }
 
@@ -162,7 +207,25 @@ TEST_CASE("conv2d says what does not fit", "[conv2d][errors]") {
   check_error([&] { conv2d(x, w, {.groups = 2}); }, {"conv2d", "4 channels", "groups = 2", "expects 8"});
   check_error([&] { conv2d(x, random({6, 4, 6, 1}, DType::float32)); }, {"conv2d", "[6, 4, 6, 1]", "fit"});
   check_error([&] { conv2d(x, random({6, 4, 1, 7}, DType::float32)); }, {"conv2d", "[6, 4, 1, 7]", "fit"});
-  check_error([&] { conv2d(x, w, {.dilation = 3}); }, {"conv2d", "fit"});
+  check_error(
+      [&] {
+        conv2d(x, w, {.padding = {0, 1}, .dilation = {1, 4}});
+      },
+      {"conv2d", "dilation [1, 4]", "does not fit", "padding [0, 1]"});
+  check_error(
+      [&] {
+        conv2d(Tensor::zeros({1, 4, 5, 0}), w, {.padding = 2});
+      },
+      {"conv2d", "input", "[1, 4, 5, 0]", "at least one pixel"});
+  // Where float numbers no more columns. On CUDA the row is a plane like any other.
+  check_error(
+      [&] {
+        conv2d(Tensor::zeros({1, 1, 1, 1 << 24}), random({1, 1, 1, 3}, DType::float32), {.padding = {0, 1}});
+      },
+      {"conv2d", "rows of", "expected at most 16777216"});
+  const std::int64_t huge = std::int64_t{1} << 30;
+  check_error([&] { conv2d(x, w, {.stride = huge, .padding = huge}); },
+              {"conv2d", "padding", "than memory can hold"});
   check_error([&] { conv2d(x, random({6, 4, 0, 3}, DType::float32)); }, {"conv2d", "[6, 4, 0, 3]"});
   check_error([&] { conv2d(x, w, {.stride = {0, 1}}); }, {"conv2d", "stride"});
   check_error([&] { conv2d(x, w, {.stride = {1, -1}}); }, {"conv2d", "stride"});

@@ -50,4 +50,9 @@ nn::Functional log_probabilities() {
   return nn::Functional([](const kg::Tensor& x) { return kg::log_softmax(kg::flatten(x, 1)); });
 }
 
+kg::nn::Sequential bare_10k() {
+  return {c3(1, 10, {relu}),  c3(10, 10, {relu}), c3(10, 20, {relu}), max_pool(), c1(20, 10, {relu}),
+          c3(10, 10, {relu}), c3(10, 20, {relu}), c1(20, 10, {relu}), c7(10, 10), log_probabilities()};
+}
+
 }  // namespace mnist

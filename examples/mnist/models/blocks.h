@@ -43,6 +43,9 @@ inline kg::nn::MaxPool2d max_pool() { return kg::nn::MaxPool2d(2); }
 /// The mean of a map of size x size.
 inline kg::nn::AvgPool2d gap(int size) { return kg::nn::AvgPool2d(size); }
 
+/// The network without batch norm that more than one of the sources begins with: 10,790 parameters.
+kg::nn::Sequential bare_10k();
+
 /// What every network ends with: [n, 10, 1, 1] to log-probabilities [n, 10].
 kg::nn::Functional log_probabilities();
 

@@ -50,22 +50,21 @@ constexpr Recipe systems[] = {
      .augmentation = affine_and_jitter,
      .sgd = {.learning_rate = 0.01, .momentum = 0.9},
      .epochs = 20,
-     .published =
-         {.claimed = 99.50, .best = 99.50, .last = 99.48, .last_five_mean = 99.450, .last_five_min = 99.39}},
+     .published = {.claimed = 99.50, .best = 99.50, .last_five_mean = 99.450}},
     {.id = "classic_step2",
      .description = "classic_12k without batch norm, dropout, augmentation",
      .network = classic_plain,
      .augmentation = no_augmentation,
      .sgd = {.learning_rate = 0.01, .momentum = 0.9},
      .epochs = 20,
-     .published = {.known = Known::network_inferred_too, .claimed = 98.60}},
+     .published = {.claimed = 98.60}},
     {.id = "classic_step3",
      .description = "classic_step2 with affine and jitter",
      .network = classic_plain,
      .augmentation = affine_and_jitter,
      .sgd = {.learning_rate = 0.01, .momentum = 0.9},
      .epochs = 20,
-     .published = {.known = Known::network_inferred_too, .claimed = 99.34}},
+     .published = {.claimed = 99.34}},
 };
 
 }  // namespace

@@ -15,7 +15,10 @@ namespace kg {
 /// A replay reads and writes the same memory as the recording named: to feed it other data, write them into
 /// the tensors that the work reads. Numbers that the host computed are part of the recording; what changes
 /// from replay to replay must come from device memory. Dropout's random numbers do: replays draw on from
-/// wherever their generator stands, exactly as running the work would have, and advance it.
+/// wherever their generator stands, exactly as running the work would have, and advance it: it must outlive
+/// the graph.
+///
+/// While work is being recorded no other thread may use Device::cuda(): what it did would be recorded too.
 class Graph {
  public:
   /// Records `work`. Throws Error where CUDA is not available; if the work copies to or from the host or
@@ -26,8 +29,8 @@ class Graph {
   Graph(Graph&&) noexcept;
   Graph& operator=(Graph&&) noexcept;
 
-  /// Queues the recorded work. Throws Error if a generator that the work draws from has another seed than
-  /// when it was recorded.
+  /// Queues the recorded work. Throws Error, having done nothing, if a generator that the work draws from has
+  /// another seed than when it was recorded.
   void replay();
 
  private:

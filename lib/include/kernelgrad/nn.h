@@ -39,8 +39,9 @@ class Module {
   virtual std::string_view type_name() const = 0;
 
   /// Learned tensors of this module and its children under dotted names, in the order of registration:
-  /// "0.weight".
+  /// "0.weight". One that several modules share is there once, under its first name.
   std::vector<NamedTensor> named_parameters() const;
+  /// The same without the names.
   std::vector<Tensor> parameters() const;
   /// Number of learned values.
   std::int64_t parameter_count() const;
@@ -58,9 +59,10 @@ class Module {
   bool is_training() const { return training_; }
 
   /// Moves the parameters and buffers of this module and its children; handles to them follow. Gradients are
-  /// dropped. Integer buffers are counters kept by the host and stay there.
+  /// dropped.
   void to(Device device);
-  /// Converts the floating-point parameters and buffers likewise.
+  /// Converts the floating-point parameters and buffers likewise. Throws Error unless `dtype` is one of
+  /// those.
   void to(DType dtype);
 
   const std::vector<std::pair<std::string, std::shared_ptr<Module>>>& children() const { return children_; }

@@ -41,6 +41,8 @@ class Tensor {
   static Tensor empty(Shape shape, TensorOptions options = {});
   static Tensor zeros(Shape shape, TensorOptions options = {});
   static Tensor ones(Shape shape, TensorOptions options = {});
+  /// Every element is `value`, without its fraction if they are integers. Throws Error if they cannot hold
+  /// it.
   static Tensor full(Shape shape, double value, TensorOptions options = {});
   /// A copy of `values` with the given shape, of the values' type. Throws Error if the counts differ.
   template <class T>
@@ -109,7 +111,8 @@ class Tensor {
   /// a tensor that an operation computed from one requiring gradients.
   Tensor to(Device device) const;
   /// This tensor if it has the dtype already, otherwise a converted copy. Not differentiable, as above.
-  /// Conversion runs on the host: meant for setting things up, not for the inner loop.
+  /// Throws Error if an integer type cannot hold a floating-point element. Conversion runs on the host: meant
+  /// for setting things up, not for the inner loop.
   Tensor to(DType dtype) const;
   /// A copy of the elements, outside the graph, not requiring a gradient.
   Tensor clone() const;

@@ -30,6 +30,10 @@ void accumulate(Tensor& sum, Tensor gradient) {
 }
 
 void accumulate_into_leaf(Tensor::Impl& leaf, Tensor gradient) {
+  if (leaf.dtype != gradient.dtype() || leaf.storage->device() != gradient.device())
+    throw Error("backward: the gradient of a leaf is " + described(gradient) +
+                ", as the leaf was in forward; now it is " +
+                described(leaf.shape, {.dtype = leaf.dtype, .device = leaf.storage->device()}));
   Tensor sum(std::move(leaf.grad));
   leaf.grad = nullptr;
   accumulate(sum, std::move(gradient));

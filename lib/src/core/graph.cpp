@@ -39,10 +39,11 @@ Graph& Graph::operator=(Graph&&) noexcept = default;
 
 void Graph::replay() {
   const std::vector<Capture::Source>& sources = impl_->capture.sources();
-  for (std::size_t i = 0; i < sources.size(); ++i) {
-    const Capture::Source& source = sources[i];
+  for (const Capture::Source& source : sources)
     if (source.generator->seed() != source.seed)
       throw Error("Graph: a generator that the recorded work draws from has been given another seed since");
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    const Capture::Source& source = sources[i];
     const std::uint64_t draws = source.generator->draws();
     if (draws != impl_->next_draws[i]) {
       // Somebody has drawn between the replays, or gone back: the count on the device no longer holds.

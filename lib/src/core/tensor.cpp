@@ -1,7 +1,10 @@
 #include "kernelgrad/tensor.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <new>
+#include <type_traits>
 
 #include "autograd/node.h"
 #include "core/dispatch.h"
@@ -42,6 +45,19 @@ std::size_t bytes_of(const Shape& shape, DType dtype) {
   return bytes;
 }
 
+/// static_cast, whose result C++ leaves undefined where an integer type cannot hold a floating-point number.
+template <class To, class From>
+To cast(From value, const char* where) {
+  if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) {
+    const From whole = std::trunc(value);
+    if (!(whole >= static_cast<From>(std::numeric_limits<To>::min()) &&
+          whole < std::ldexp(From(1), std::numeric_limits<To>::digits)))
+      throw Error(std::string(where) + ": " + std::to_string(value) + " does not fit into " +
+                  std::string(name_of(dtype_of<To>())));
+  }
+  return static_cast<To>(value);
+}
+
 }  // namespace
 
 Tensor Tensor::empty(Shape shape, TensorOptions options) {
@@ -70,7 +86,7 @@ Tensor Tensor::full(Shape shape, double value, TensorOptions options) {
     return result;
   }
   visit_integer(options.dtype, [&]<class T>(Type<T>) {
-    const std::vector<T> values(static_cast<std::size_t>(result.numel()), static_cast<T>(value));
+    const std::vector<T> values(static_cast<std::size_t>(result.numel()), cast<T>(value, "Tensor::full"));
     functions_of(options.device).copy_from_host(raw<T>(result), values.data(), values.size() * sizeof(T), {});
   });
   return result;
@@ -167,7 +183,7 @@ Tensor Tensor::to(DType target) const {
   visit_any(dtype(), [&]<class From>(Type<From>) {
     visit_any(target, [&]<class To>(Type<To>) {
       std::ranges::transform(to_vector<From>(), converted.data<To>(),
-                             [](From value) { return static_cast<To>(value); });
+                             [](From value) { return cast<To>(value, "Tensor::to"); });
     });
   });
   return converted.to(device());

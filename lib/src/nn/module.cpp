@@ -1,4 +1,5 @@
 #include <map>
+#include <set>
 
 #include "kernelgrad/nn.h"
 
@@ -45,8 +46,11 @@ void Module::collect(const std::string& prefix, bool learned_only, StateDict& in
 }
 
 std::vector<NamedTensor> Module::named_parameters() const {
-  StateDict named;
-  collect("", true, named);
+  StateDict all, named;
+  collect("", true, all);
+  std::set<const Tensor::Impl*> seen;
+  for (const NamedTensor& parameter : all)
+    if (seen.insert(parameter.tensor.impl()).second) named.push_back(parameter);
   return named;
 }
 
@@ -101,6 +105,8 @@ void Module::to(Device device) {
 }
 
 void Module::to(DType dtype) {
+  if (!is_floating_point(dtype))
+    throw Error("Module::to: given " + std::string(name_of(dtype)) + ", expected float32 or float64");
   for (const NamedTensor& entry : state_dict())
     if (is_floating_point(entry.tensor.dtype()))
       Tensor(entry.tensor).set_data(entry.tensor.detach().to(dtype));

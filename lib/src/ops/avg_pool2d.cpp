@@ -13,7 +13,8 @@ Tensor avg_pool2d(const Tensor& x, Pair kernel, const PoolOptions& options) {
   const bool count_include_pad = options.count_include_pad;
   Tensor output = Tensor::empty({x.size(0), x.size(1), problem.out_h(), problem.out_w()}, like);
   visit_floating(x, "avg_pool2d", [&]<class T>(Type<T>) {
-    KG_CHOSEN_KERNELS(avg_pool2d, T, like.device).forward(problem, count_include_pad, raw<T>(x), raw<T>(output), {});
+    KG_CHOSEN_KERNELS(avg_pool2d, T, like.device)
+        .forward(problem, count_include_pad, raw<T>(x), raw<T>(output), {});
   });
   const auto rule = [=, input_shape = x.shape()](const BackwardCall& call) -> std::vector<Tensor> {
     Tensor gradient = Tensor::empty(input_shape, like);

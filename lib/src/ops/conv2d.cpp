@@ -1,5 +1,7 @@
 #include "kernels/conv2d.h"
 
+#include <algorithm>
+
 #include "core/dispatch.h"
 #include "core/tensor_impl.h"
 #include "kernelgrad/autograd.h"
@@ -9,6 +11,26 @@
 namespace kg {
 
 namespace {
+
+std::string to_string(Pair pair) { return kg::to_string(Shape{pair.h, pair.w}); }
+
+/// The input elements between the first and the last that the kernel's first tap can read along an axis, less
+/// than 0 if the kernel does not fit.
+std::int64_t reach(std::int64_t extent, std::int64_t padding, std::int64_t dilation, std::int64_t kernel) {
+  return extent + 2 * padding - dilation * (kernel - 1) - 1;
+}
+
+/// The kernels copy an image with its padding, sorted by remainder modulo the strides. Of a size that no
+/// machine has the number of bytes could not be computed in 64 bits.
+void check_padded_size(const kernels::Conv2dProblem& p) {
+  const double rows = static_cast<double>(p.h + 2 * p.padding_h + p.stride_h),
+               columns = static_cast<double>(p.w + 2 * p.padding_w + p.stride_w);
+  if (static_cast<double>(p.c_in) * rows * columns > 0x1p45)
+    check::fail("conv2d", "an input image of [" + std::to_string(p.c_in) + ", " + std::to_string(p.h) + ", " +
+                              std::to_string(p.w) + "] with padding " +
+                              to_string(Pair{p.padding_h, p.padding_w}) +
+                              " has more elements than memory can hold");
+}
 
 kernels::Conv2dProblem checked_problem(const Tensor& input, const Tensor& weight, const Tensor& bias,
                                        const Conv2dOptions& options) {
@@ -22,6 +44,10 @@ kernels::Conv2dProblem checked_problem(const Tensor& input, const Tensor& weight
   for (const std::int64_t value : {dilation.h, dilation.w})
     check::is_sensible("conv2d", "dilation", value, 1);
   for (const std::int64_t value : {padding.h, padding.w}) check::is_sensible("conv2d", "padding", value, 0);
+  if (input.size(2) < 1 || input.size(3) < 1)
+    throw Error(x.described() + ", expected images with at least one pixel");
+  const std::int64_t reach_h = reach(input.size(2), padding.h, dilation.h, weight.size(2)),
+                     reach_w = reach(input.size(3), padding.w, dilation.w, weight.size(3));
   const kernels::Conv2dProblem problem{.n = input.size(0),
                                        .c_in = input.size(1),
                                        .h = input.size(2),
@@ -29,8 +55,9 @@ kernels::Conv2dProblem checked_problem(const Tensor& input, const Tensor& weight
                                        .c_out = weight.size(0),
                                        .k_h = weight.size(2),
                                        .k_w = weight.size(3),
-                                       .stride_h = stride.h,
-                                       .stride_w = stride.w,
+                                       // All larger strides give the same one output.
+                                       .stride_h = std::min(stride.h, std::max<std::int64_t>(reach_h, 0) + 1),
+                                       .stride_w = std::min(stride.w, std::max<std::int64_t>(reach_w, 0) + 1),
                                        .padding_h = padding.h,
                                        .padding_w = padding.w,
                                        .dilation_h = dilation.h,
@@ -41,14 +68,14 @@ kernels::Conv2dProblem checked_problem(const Tensor& input, const Tensor& weight
                               std::to_string(problem.c_in) + " input and " + std::to_string(problem.c_out) +
                               " output channels");
   if (weight.size(1) * groups != problem.c_in)
-    check::fail("conv2d", "input " + to_string(input.shape()) + " has " + std::to_string(problem.c_in) +
-                              " channels, weight " + to_string(weight.shape()) + " with groups = " +
+    check::fail("conv2d", "input " + kg::to_string(input.shape()) + " has " + std::to_string(problem.c_in) +
+                              " channels, weight " + kg::to_string(weight.shape()) + " with groups = " +
                               std::to_string(groups) + " expects " + std::to_string(weight.size(1) * groups));
-  if (problem.k_h < 1 || problem.k_w < 1 || problem.out_h() < 1 || problem.out_w() < 1 ||
-      problem.h + 2 * padding.h < dilation.h * (problem.k_h - 1) + 1 ||
-      problem.w + 2 * padding.w < dilation.w * (problem.k_w - 1) + 1)
-    check::fail("conv2d", "the kernel of weight " + to_string(weight.shape()) + " does not fit into input " +
-                              to_string(input.shape()) + " with its padding");
+  if (problem.k_h < 1 || problem.k_w < 1 || reach_h < 0 || reach_w < 0)
+    check::fail("conv2d", "the kernel of weight " + kg::to_string(weight.shape()) + " with dilation " +
+                              to_string(dilation) + " does not fit into input " +
+                              kg::to_string(input.shape()) + " with padding " + to_string(padding));
+  check_padded_size(problem);
   if (bias.defined()) {
     check::matches(b, x);
     check::has_shape(b, {problem.c_out}, "[c_out]");

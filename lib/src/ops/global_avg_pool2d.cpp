@@ -17,7 +17,8 @@ Tensor global_avg_pool2d(const Tensor& x) {
   const TensorOptions like = {.dtype = x.dtype(), .device = x.device()};
   Tensor output = Tensor::empty({x.size(0), x.size(1), 1, 1}, like);
   visit_floating(x, "global_avg_pool2d", [&]<class T>(Type<T>) {
-    KG_CHOSEN_KERNELS(global_avg_pool2d, T, like.device).forward(planes, plane, raw<T>(x), raw<T>(output), {});
+    KG_CHOSEN_KERNELS(global_avg_pool2d, T, like.device)
+        .forward(planes, plane, raw<T>(x), raw<T>(output), {});
   });
   const auto rule = [=, input_shape = x.shape()](const BackwardCall& call) -> std::vector<Tensor> {
     Tensor gradient = Tensor::empty(input_shape, like);

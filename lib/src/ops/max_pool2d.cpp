@@ -1,5 +1,7 @@
 #include "kernels/max_pool2d.h"
 
+#include <limits>
+
 #include "core/dispatch.h"
 #include "core/tensor_impl.h"
 #include "kernelgrad/autograd.h"
@@ -64,6 +66,9 @@ Tensor recorded(const kernels::Pool2dProblem& problem, const Tensor& x) {
 
 Tensor max_pool2d(const Tensor& x, Pair kernel, const PoolOptions& options) {
   const kernels::Pool2dProblem problem = pool2d_problem("max_pool2d", x, kernel, options);
+  if (problem.h * problem.w > std::numeric_limits<std::int32_t>::max())
+    throw Error(check::Argument{"max_pool2d", "x", x}.described() +
+                ", expected fewer than 2^31 pixels an image");
   return visit_floating(x, "max_pool2d", [&]<class T>(Type<T>) { return recorded<T>(problem, x); });
 }
 

@@ -10,15 +10,16 @@
 //   resized_crop HEIGHT WIDTH TOP LEFT CROP_HEIGHT CROP_WIDTH TO_HEIGHT TO_WIDTH PIXELS
 //   center_crop HEIGHT WIDTH TO_HEIGHT TO_WIDTH PIXELS
 // or for what transforms draw for COUNT images, all numbers in one line:
-//   draw_rotation COUNT LOW HIGH                                            (angles)
+//   draw_rotation COUNT LOW HIGH
+//       (angles)
 //   draw_affine COUNT HEIGHT WIDTH DEGREES TRANSLATE_X TRANSLATE_Y SCALE_LOW SCALE_HIGH
-//                                                                           (angle, dx, dy, scale of each)
+//       (angle, dx, dy, scale of each)
 //   draw_resized_crop COUNT HEIGHT WIDTH SCALE_LOW SCALE_HIGH RATIO_LOW RATIO_HIGH
-//                                                                           (top, left, height, width of
-//                                                                           each)
-//   draw_jitter COUNT BRIGHTNESS CONTRAST        (brightness, contrast, the order as one number of four
-//   digits) draw_apply COUNT P                                                      (1 if the transforms are
-//   applied)
+//       (top, left, height, width of each)
+//   draw_jitter COUNT BRIGHTNESS CONTRAST
+//       (brightness, contrast, the order as one number of four digits)
+//   draw_apply COUNT P
+//       (1 if the transforms are applied)
 // The answer is one line each: the pixels in hexadecimal, or the float32 values in hexadecimal bits.
 
 #include <fmt/format.h>
@@ -79,9 +80,11 @@ void jitter() {
   for (mnist::JitterOp& op : parameters.order) op = static_cast<mnist::JitterOp>(read<int>());
   parameters.brightness = read<double>();
   parameters.contrast = read<double>();
-  Pixels pixels = read_pixels();
-  mnist::jitter(pixels, parameters);
-  print(pixels);
+  const Pixels pixels = read_pixels();
+  mnist::Image image, scratch;
+  image.assign(pixels, 1, static_cast<int>(pixels.size()));
+  for (const mnist::PixelOp& op : mnist::plan_jitter(parameters)) mnist::apply_op(op, image, scratch);
+  print(image.pixels);
 }
 
 mnist::ImageSize read_size() {

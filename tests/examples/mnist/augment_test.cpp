@@ -38,6 +38,21 @@ Pixels warp(const Pixels& in, int height, int width, const AffineParameters& par
   return out;
 }
 
+template <std::size_t n>
+Pixels after(const std::array<PixelOp, n>& ops, const Pixels& pixels) {
+  Image image, scratch;
+  image.assign(pixels, 1, static_cast<int>(pixels.size()));
+  for (const PixelOp& op : ops) apply_op(op, image, scratch);
+  return image.pixels;
+}
+
+Pixels brightened(double factor, const Pixels& pixels) {
+  return after(std::array{plan_brightness(factor)}, pixels);
+}
+Pixels contrasted(double factor, const Pixels& pixels) {
+  return after(std::array{plan_contrast(factor)}, pixels);
+}
+
 std::uint8_t at(const Pixels& pixels, int height, int width, int y, int x, std::uint8_t fill) {
   const bool inside = y >= 0 && y < height && x >= 0 && x < width;
   return inside ? pixels[static_cast<std::size_t>(y * width + x)] : fill;
@@ -257,40 +272,25 @@ TEST_CASE("center_crop takes the middle, or puts the image there", "[augment]") 
 }
 
 TEST_CASE("brightness multiplies, truncates and clips", "[augment]") {
-  Pixels pixels = {0, 1, 10, 99, 200, 255};
-  adjust_brightness(pixels, 1.5);
-  CHECK(pixels == Pixels{0, 1, 15, 148, 255, 255});
-  adjust_brightness(pixels, 0.5);
-  CHECK(pixels == Pixels{0, 0, 7, 74, 127, 127});
-  adjust_brightness(pixels, 0);
-  CHECK(pixels == Pixels(6, 0));
+  CHECK(brightened(1.5, {0, 1, 10, 99, 200, 255}) == Pixels{0, 1, 15, 148, 255, 255});
+  CHECK(brightened(0.5, {0, 1, 15, 148, 255, 255}) == Pixels{0, 0, 7, 74, 127, 127});
+  CHECK(brightened(0, {0, 7, 127}) == Pixels(3, 0));
 }
 
 TEST_CASE("contrast moves grey levels away from their rounded mean", "[augment]") {
   const Pixels original = {0, 100, 101, 201};  // mean 100.5, rounded 101
-  Pixels pixels = original;
-  adjust_contrast(pixels, 0);
-  CHECK(pixels == Pixels(4, 101));
-  pixels = original;
-  adjust_contrast(pixels, 1);
-  CHECK(pixels == original);
-  pixels = original;
-  adjust_contrast(pixels, 0.5);
-  CHECK(pixels == Pixels{50, 100, 101, 151});
-  pixels = original;
-  adjust_contrast(pixels, 2);
-  CHECK(pixels == Pixels{0, 99, 101, 255});
+  CHECK(contrasted(0, original) == Pixels(4, 101));
+  CHECK(contrasted(1, original) == original);
+  CHECK(contrasted(0.5, original) == Pixels{50, 100, 101, 151});
+  CHECK(contrasted(2, original) == Pixels{0, 99, 101, 255});
 }
 
 TEST_CASE("jitter follows its order", "[augment]") {
   JitterParameters parameters{.brightness = 2, .contrast = 0};
-  Pixels pixels = {0, 200};
-  jitter(pixels, parameters);
-  CHECK(pixels == Pixels{128, 128});  // clipped to 255 first: the mean is 127.5
-  std::swap(parameters.order[0], parameters.order[1]);
-  pixels = {0, 200};
-  jitter(pixels, parameters);
-  CHECK(pixels == Pixels{200, 200});
+  // Clipped to 255 first: the mean is 127.5.
+  CHECK(after(plan_jitter(parameters), {0, 200}) == Pixels{128, 128});
+  std::swap(parameters.order[0], parameters.order[3]);
+  CHECK(after(plan_jitter(parameters), {0, 200}) == Pixels{200, 200});
 }
 
 // A histogram of draws against its expected counts: chi-squared per degree of freedom, near 1 when they
@@ -519,8 +519,8 @@ TEST_CASE("Augmentation does what its transforms sample", "[augment]") {
     Augmentation({affine, color_jitter}).apply(image, scratch, random);
 
     kg::RandomStream again = stream(7, index);
-    Pixels expected = warp(original, height, width, affine.sample(height, width, again));
-    jitter(expected, color_jitter.sample(again));
+    const Pixels warped = warp(original, height, width, affine.sample(height, width, again));
+    const Pixels expected = after(plan_jitter(color_jitter.sample(again)), warped);
     CHECK(image.height == height);
     CHECK(image.width == width);
     CHECK(image.pixels == expected);

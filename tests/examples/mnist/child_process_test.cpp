@@ -3,7 +3,6 @@
 #include <chrono>
 #include <csignal>
 #include <fstream>
-#include <iterator>
 #include <thread>
 
 #include "catch.h"
@@ -11,11 +10,6 @@
 
 namespace mnist {
 namespace {
-
-std::string text_of(const std::filesystem::path& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 /// Runs the lines of a shell script.
 ChildProcess shell(const std::string& script, const std::filesystem::path& output) {

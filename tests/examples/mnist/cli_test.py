@@ -269,6 +269,10 @@ class BadData(Test):
             by_default = self.succeed("eval", RUN / "model.safetensors", *options, cwd=self.directory)
             # The device and the result; the classes below have other names.
             self.assertEqual(by_default.splitlines()[:2], by_option.splitlines()[:2])
+        # MNIST_DIR is MNIST's: nothing else is read there.
+        shutil.rmtree(self.directory / "data" / "fashion-mnist")
+        self.fail_with(["data/fashion-mnist: no such folder"], "eval", RUN / "model.safetensors", "--dataset",
+                       "fashion-mnist", cwd=self.directory, environment={"MNIST_DIR": str(DATA)})
 
 
 class Training(Test):

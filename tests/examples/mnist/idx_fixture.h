@@ -49,6 +49,11 @@ inline Bytes read_plain(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+inline std::string text_of(const std::filesystem::path& path) {
+  const Bytes bytes = read_plain(path);
+  return {bytes.begin(), bytes.end()};
+}
+
 /// The message of the kg::Error that `action` throws; "nothing was thrown" without one.
 template <typename Action>
 std::string error_of(Action action) {

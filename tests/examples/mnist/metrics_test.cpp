@@ -1,12 +1,7 @@
 #include "metrics.h"
 
-#include <sys/resource.h>
-#include <sys/stat.h>
-
 #include <cmath>
-#include <csignal>
 #include <cstdlib>
-#include <filesystem>
 #include <limits>
 #include <sstream>
 #include <string>
@@ -15,7 +10,6 @@
 #include "catch.h"
 #include "idx_fixture.h"
 #include "kernelgrad/error.h"
-#include "kernelgrad/io.h"
 
 namespace mnist {
 namespace {
@@ -27,39 +21,6 @@ std::vector<EpochMetrics> epochs_of(const std::vector<double>& test_accuracies) 
   }
   return epochs;
 }
-
-std::string text_of(const std::filesystem::path& path) {
-  const Bytes bytes = read_plain(path);
-  return {bytes.begin(), bytes.end()};
-}
-
-std::vector<std::string> entries_of(const std::filesystem::path& directory) {
-  std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(directory))
-    names.push_back(entry.path().filename());
-  return names;
-}
-
-/// Lets no file grow beyond `bytes`, as a full disk would.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) {
-    getrlimit(RLIMIT_FSIZE, &old_);
-    old_handler_ = std::signal(SIGXFSZ, SIG_IGN);
-    const rlimit limit{bytes, old_.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() {
-    setrlimit(RLIMIT_FSIZE, &old_);
-    std::signal(SIGXFSZ, old_handler_);
-  }
-  FileSizeLimit(const FileSizeLimit&) = delete;
-  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
-
- private:
-  rlimit old_{};
-  void (*old_handler_)(int) = nullptr;
-};
 
 }  // namespace
 
@@ -114,61 +75,6 @@ TEST_CASE("batches.csv counts epochs from 1, batches from 0, and accuracy over t
         "3,0,0.5,25\n"
         "3,1,0.25,62.5\n"
         "3,2,0.30000000000000004,50\n");
-}
-
-static void write_text(const std::filesystem::path& path, const std::string& text) {
-  kg::write_file(path, [&](std::ostream& stream) { stream << text; });
-}
-
-TEST_CASE("a file is replaced as a whole and nothing else remains", "[metrics][write_file]") {
-  const TemporaryDirectory directory;
-  const auto path = directory / "metrics.csv";
-  write_text(path, "a long text");
-  write_text(path, "a text");
-  CHECK(text_of(path) == "a text");
-  CHECK(entries_of(directory.path()) == std::vector<std::string>{"metrics.csv"});
-
-  // A file as any other program would create it, not one that only its owner may read.
-  std::ofstream(directory / "plain") << "x";
-  CHECK(std::filesystem::status(path).permissions() ==
-        std::filesystem::status(directory / "plain").permissions());
-}
-
-TEST_CASE("a file that cannot be written in full leaves the old one alone", "[metrics][write_file]") {
-  const TemporaryDirectory directory;
-  const auto path = directory / "figure.png";
-  write_text(path, "old");
-  std::string message;
-  {
-    const FileSizeLimit limit(1000);
-    message = error_of([&] { write_text(path, std::string(100000, 'x')); });
-  }
-  CHECK(message == path.string() + ": cannot be written: File too large");
-  CHECK(text_of(path) == "old");
-  CHECK(entries_of(directory.path()) == std::vector<std::string>{"figure.png"});
-}
-
-TEST_CASE("an impossible place for a file is named with the reason", "[metrics][write_file]") {
-  const TemporaryDirectory directory;
-  const auto missing = directory / "no such folder" / "metrics.csv";
-  CHECK(error_of([&] { write_text(missing, "x"); }) ==
-        missing.string() + ": cannot be written: No such file or directory");
-  CHECK(contains(error_of([&] { write_text(directory.path(), "x"); }), "not a regular file"));
-
-  // A device such as /dev/stdout must not be replaced by a file; a pipe stands for it here.
-  const auto pipe = directory / "pipe";
-  REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
-  CHECK(contains(error_of([&] { write_text(pipe, "x"); }), "pipe: cannot be written: it exists and is not"));
-  CHECK(std::filesystem::is_fifo(pipe));
-}
-
-TEST_CASE("a relative name is written in the current folder", "[metrics][write_file]") {
-  const TemporaryDirectory directory;
-  const auto before = std::filesystem::current_path();
-  std::filesystem::current_path(directory.path());
-  write_text("metrics.csv", "x");
-  std::filesystem::current_path(before);
-  CHECK(entries_of(directory.path()) == std::vector<std::string>{"metrics.csv"});
 }
 
 TEST_CASE("the goal looks at every one of the last five epochs", "[metrics][goal]") {

@@ -185,6 +185,9 @@ TEST_CASE("a PNG that claims to be huge is refused before memory is taken", "[pn
   const Bytes png = png_of({.width = 30000, .height = 30000}, {});
   const std::string message = error_of([&] { read_png(write_plain(directory / "bomb.png", png)); });
   CHECK(contains(message, "bomb.png: PNG of 30000 x 30000 pixels, expected at most 64000000"));
+  const Bytes wide = png_of({.width = 40000, .height = 10}, {});
+  CHECK(contains(error_of([&] { read_png(write_plain(directory / "wide.png", wide)); }),
+                 "wide.png: PNG of 40000 x 10 pixels, expected at most 32767 in a row or column"));
 }
 
 TEST_CASE("a bright border means black on white", "[png]") {
@@ -245,6 +248,17 @@ TEST_CASE("shrinking averages over all pixels", "[png]") {
   for (size_t i = 0; i < stripes.pixels.size(); i += 10) stripes.pixels[i] = 255;
   const GrayImage fitted = fit_to(stripes, 28, 28);
   for (int x = 1; x < 27; ++x) CHECK(std::abs(pixel(fitted, x, 14) - 25.5) <= 3);
+}
+
+TEST_CASE("shrinking a large picture averages over all pixels too", "[png]") {
+  // A fifth of each output pixel is white, at its end, its middle or its start.
+  const int factor = GENERATE(20, 50, 100), first = GENERATE(0, 2, 4);
+  INFO(factor << "-fold, white from " << first << " fifths on");
+  GrayImage stripes = constant_image(28 * factor, 28 * factor, 0);
+  for (size_t i = 0; i < stripes.pixels.size(); ++i)
+    if (static_cast<int>(i % static_cast<size_t>(factor)) * 5 / factor == first) stripes.pixels[i] = 255;
+  const GrayImage fitted = fit_to(stripes, 28, 28);
+  for (int x = 1; x < 27; ++x) CHECK(std::abs(pixel(fitted, x, 14) - 51) <= 4);
 }
 
 TEST_CASE("scaling keeps a picture what it is", "[png]") {

@@ -98,11 +98,13 @@ std::vector<std::string> drawn_lines(const std::string& output) {
 
 TEST_CASE("the lines around an epoch have the published format", "[progress]") {
   CHECK(epoch_header(1) == "EPOCH: 1\n");
-  CHECK(test_line(0.0588, 9827, 10000) ==
+  CHECK(test_line("test", 0.0588, 9827, 10000) ==
         "Test set: Average loss: 0.0588, Accuracy: 9827/10000 (98.27%)\n\n");
-  CHECK(test_line(0.01736, 9944, 10000) ==
+  CHECK(test_line("test", 0.01736, 9944, 10000) ==
         "Test set: Average loss: 0.0174, Accuracy: 9944/10000 (99.44%)\n\n");
-  CHECK_THROWS_AS(test_line(0, 0, 0), kg::Error);
+  CHECK(test_line("validation", 0, 1, 2) ==
+        "Validation set: Average loss: 0.0000, Accuracy: 1/2 (50.00%)\n\n");
+  CHECK_THROWS_AS(test_line("test", 0, 0, 0), kg::Error);
 }
 
 TEST_CASE("the progress line is tqdm's", "[progress]") {

@@ -18,11 +18,6 @@
 namespace mnist {
 namespace {
 
-std::string text_of(const std::filesystem::path& path) {
-  const Bytes bytes = read_plain(path);
-  return {bytes.begin(), bytes.end()};
-}
-
 /// 30 images, of which 4, 5 and 14 are taken for a 9.
 struct Tested {
   Split split = digits(30, 1);
@@ -138,7 +133,7 @@ TEST_CASE("augmented.png shows the first images of epoch 1 grey for grey", "[rep
     image.assign(split.image(index), 28, 28);
     kg::RandomStream random = loader.random(index);
     options.augmentation.apply(image, scratch, random);
-    // In pixels: six cells of 304 x 308 to a row, the image 40 from the cell's left and 40 from its top.
+    // In pixels: six cells of 304 x 300 to a row, the image 40 from the cell's left and 40 from its top.
     const int left = 32 + 304 * (place % 6) + 40, top = 144 + 300 * (place / 6) + 40;
     CHECK((image_at(out / "augmented.png", left, top) == image.pixels));
   }

@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <fstream>
-#include <iterator>
 #include <memory>
 #include <set>
 #include <thread>
@@ -18,11 +17,6 @@ namespace {
 using Seeds = std::vector<std::uint64_t>;
 
 const std::atomic<bool> never = false;
-
-std::string text_of(const std::filesystem::path& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 TEST_CASE("Seeds are a list, a range or both", "[sweep]") {
   CHECK(parse_seeds("7") == Seeds{7});
@@ -122,6 +116,32 @@ TEST_CASE("A fingerprint tells apart what is trained otherwise, and nothing else
   });
   with([](Recipe& other) {
     other.network = [] { return kg::nn::Sequential{c3(1, 4), kg::nn::BatchNorm2d(4, {.momentum = 0.3})}; };
+  });
+  // On 26x26: to 13x13, all of them.
+  with([](Recipe& other) {
+    other.network = [] { return kg::nn::Sequential{c3(1, 4), kg::nn::MaxPool2d(2)}; };
+  });
+  with([](Recipe& other) {
+    other.network = [] {
+      return kg::nn::Sequential{c3(1, 4), kg::nn::MaxPool2d(3, {.stride = 2, .padding = 1})};
+    };
+  });
+  with([](Recipe& other) {
+    other.network = [] {
+      return kg::nn::Sequential{c3(1, 4), kg::nn::AvgPool2d(3, {.stride = 2, .padding = 1})};
+    };
+  });
+  with([](Recipe& other) {
+    other.network = [] {
+      return kg::nn::Sequential{
+          c3(1, 4), kg::nn::AvgPool2d(3, {.stride = 2, .padding = 1, .count_include_pad = false})};
+    };
+  });
+  with([](Recipe& other) {
+    other.network = [] { return kg::nn::Sequential{kg::nn::Conv2d(1, 4, 3, {.padding = 1})}; };
+  });
+  with([](Recipe& other) {
+    other.network = [] { return kg::nn::Sequential{kg::nn::Conv2d(1, 4, 3, {.padding = 2, .dilation = 2})}; };
   });
   changed(fingerprint(recipe, data, {.validation = 10}));
 }

@@ -1,7 +1,10 @@
 #include "trainer.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <numeric>
 #include <set>
@@ -76,11 +79,6 @@ const std::set<std::string> all_files = {"metrics.csv",    "batches.csv",       
                                          "comparison.png", "misclassified.png", "predictions.png",
                                          "augmented.png",  "confusion.png",     "per_class.png"};
 
-std::string text_of(const std::filesystem::path& path) {
-  const Bytes bytes = read_plain(path);
-  return {bytes.begin(), bytes.end()};
-}
-
 /// The lines of batches.csv below its header.
 std::vector<std::string> batch_rows(const std::filesystem::path& directory) {
   std::istringstream csv(text_of(directory / "batches.csv"));
@@ -105,7 +103,7 @@ TEST_CASE("training s7_final learns", "[trainer]") {
   CHECK(result.epochs.back().train_loss < 0.6 * result.epochs.front().train_loss);
   CHECK(result.epochs.back().test_loss < 0.6 * result.epochs.front().test_loss);
   CHECK(result.epochs.back().test_accuracy >= 60);
-  CHECK(result.verdict.line.find("Goal not met") == 0);
+  CHECK(result.last_line.find("Goal not met") == 0);
 }
 
 TEST_CASE("training leaves whole results", "[trainer]") {
@@ -221,7 +219,7 @@ TEST_CASE("the log has the heading, each epoch, a changed learning rate and the 
   CHECK(contains(starts[17], "Best Test Accuracy: "));
   CHECK(contains(starts[19], "Accuracy of 0 - zero : "));
   CHECK(contains(starts[28], "Accuracy of 9 - nine : "));
-  CHECK(starts.back() == result.verdict.line);
+  CHECK(starts.back() == result.last_line);
 }
 
 TEST_CASE("the schedule steps once per epoch and is what training uses", "[trainer]") {
@@ -664,6 +662,49 @@ TEST_CASE("training on cuda gives one checkpoint, recorded or kernel by kernel",
     CHECK((checkpoints[0] == checkpoints[1]));
     CHECK((checkpoints[0] == checkpoints[2]));
   }
+}
+
+/// Nobody's rights instead of root's, who may write everywhere.
+class WithoutPrivileges {
+ public:
+  WithoutPrivileges() {
+    if (root_) REQUIRE(seteuid(65534) == 0);
+  }
+  ~WithoutPrivileges() {
+    if (root_ && seteuid(0) != 0) std::abort();
+  }
+  WithoutPrivileges(const WithoutPrivileges&) = delete;
+  WithoutPrivileges& operator=(const WithoutPrivileges&) = delete;
+
+ private:
+  bool root_ = geteuid() == 0;
+};
+
+TEST_CASE("training names a folder that is there and cannot be written into", "[trainer]") {
+  const TemporaryDirectory directory;
+  const auto out = directory / "read-only";
+  std::filesystem::create_directory(out);
+  std::filesystem::permissions(out, std::filesystem::perms{0555});
+  std::filesystem::permissions(directory.path(), std::filesystem::perms{0755});
+  std::string message;
+  {
+    const WithoutPrivileges as_nobody;
+    message = error_of([&] { train_until(2, out); });
+  }
+  CHECK(message == out.string() + ": cannot write into the folder: Permission denied");
+  CHECK(steps == 0);
+}
+
+TEST_CASE("training on validation images says so, and judges no goal by them", "[trainer]") {
+  const TemporaryDirectory out;
+  const Dataset data = with_validation(small_dataset(25, 7), 5);
+  const TrainResult result = train_quietly(linear_recipe(), data, {.epochs = 1, .out = out.path()});
+  CHECK(result.last_line == "Goal not judged: it is one for the test images, not for validation images.");
+  const std::string log = text_of(out / "train.log");
+  CHECK(contains(log, "\nValidation set: Average loss: "));
+  CHECK(contains(log, "\nBest Validation Accuracy: "));
+  CHECK(!contains(log, "est set"));
+  CHECK(!contains(log, "Test"));
 }
 
 TEST_CASE("training names the folder or file that it cannot write", "[trainer]") {
