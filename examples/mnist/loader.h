@@ -15,6 +15,7 @@ struct Batch {
   kg::Tensor labels;  ///< int64 [n]
 };
 
+/// How the images of an epoch are ordered and made.
 struct LoaderOptions {
   int batch_size = 128;
   std::uint64_t seed = 0;

@@ -6,6 +6,7 @@
 
 namespace mnist {
 
+/// Under the names that torch.optim.SGD has for them, but for `lr`.
 struct SgdOptions {
   double learning_rate = 1e-3;
   double momentum = 0;
@@ -36,6 +37,7 @@ class Sgd {
   void step();
 
   double learning_rate() const { return options_.learning_rate; }
+  /// Throws kg::Error for a negative one.
   void set_learning_rate(double learning_rate);
 
   double momentum() const { return options_.momentum; }

@@ -15,6 +15,7 @@
 
 namespace mnist {
 
+/// Which runs, and how.
 struct SweepOptions {
   std::vector<std::string> ids = {};  ///< none: all recipes
   std::vector<std::uint64_t> seeds = {1, 2, 3};
@@ -30,6 +31,7 @@ struct SweepOptions {
   std::FILE* messages = stdout;
 };
 
+/// What came of the runs.
 struct SweepResult {
   int runs = 0;  ///< as many as were asked for
   int done = 0;  ///< those that have figures, of earlier sweeps too

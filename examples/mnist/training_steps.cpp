@@ -142,8 +142,8 @@ class TotalsOnCuda {
     return batches;
   }
 
-  /// Where the number of batches stands, which is the index of the next one.
-  const std::int64_t* batches() { return &totals_.address()->batches; }
+  /// Where the index of the next batch stands: so many have been added.
+  const std::int64_t* next_batch() { return &totals_.address()->batches; }
 
  private:
   OnCuda<EpochTotals> totals_;
@@ -178,7 +178,7 @@ class StepsOnCuda : public TrainingSteps {
 
  private:
   void run_kernels(int size) {
-    const Batch batch = loader_.batch(totals_.batches(), size);
+    const Batch batch = loader_.batch(totals_.next_batch(), size);
     train_on(batch, learner_, [&](const kg::Tensor& output, const kg::Tensor& loss) {
       totals_.add(output, batch.labels, loss);
     });

@@ -1,3 +1,4 @@
+#include "core/dispatch.h"
 #include "support.h"
 
 namespace kg {
@@ -119,6 +120,13 @@ TEST_CASE("Conversion keeps values that both dtypes can hold", "[tensor]") {
   const Tensor x = random({3});
   CHECK(x.to(DType::float64).data<double>() == x.data<double>());
   CHECK(x.to(Device::cpu()).data<double>() == x.data<double>());
+}
+
+TEST_CASE("A kernel that finds no memory is an error with the operation's name", "[tensor][errors]") {
+  const auto kernel = [](auto) { throw std::bad_alloc(); };
+  for (const DType dtype : {DType::float32, DType::float64})
+    check_error([&] { visit_floating(Tensor::zeros({1}, {.dtype = dtype}), "softplus", kernel); },
+                {"softplus", "no memory"});
 }
 
 TEST_CASE("What an integer type cannot hold is refused", "[tensor][errors]") {

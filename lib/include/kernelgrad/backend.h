@@ -55,6 +55,7 @@ struct CudnnOptions {
   bool allow_tf32 = false;    ///< Products of numbers rounded to 10 bits of mantissa, on tensor cores.
   bool deterministic = true;  ///< Only algorithms that give the same bits in every run.
 };
+/// Those that hold now.
 CudnnOptions cudnn_options();
 /// Holds from now on; what backend_choices() remembered is forgotten.
 void set_cudnn_options(const CudnnOptions& options);

@@ -32,6 +32,7 @@ class Module {
  public:
   virtual ~Module() = default;
 
+  /// What the module computes. Called by operator(), which is what to call.
   virtual Tensor forward(const Tensor& x) = 0;
   /// forward(), reported to the innermost ForwardHook.
   Tensor operator()(const Tensor& x);
@@ -65,12 +66,15 @@ class Module {
   /// those.
   void to(DType dtype);
 
+  /// The modules that this one consists of, with the names that its tensors have before their own.
   const std::vector<std::pair<std::string, std::shared_ptr<Module>>>& children() const { return children_; }
 
  protected:
   /// Registers a learned tensor and returns it, requiring a gradient. An undefined one is skipped (no bias).
   Tensor register_parameter(std::string name, Tensor parameter);
+  /// Registers a tensor that is kept and saved, but not learned, and returns it.
   Tensor register_buffer(std::string name, Tensor buffer);
+  /// Registers a module whose tensors are this one's too, as "name.weight".
   void register_child(std::string name, std::shared_ptr<Module> child);
 
  private:
@@ -121,6 +125,7 @@ class Sequential : public Module {
   Sequential& operator=(const Sequential&) = default;
   Sequential& operator=(Sequential&&) = default;
 
+  /// Adds a module at the end, under the next number.
   void append(std::shared_ptr<Module> module);
 
   Tensor forward(const Tensor& x) override;
@@ -220,6 +225,7 @@ class Dropout : public Module {
   double p_;
 };
 
+/// kg::max_pool2d.
 class MaxPool2d : public Module {
  public:
   explicit MaxPool2d(Pair kernel, const PoolOptions& options = {}) : kernel_(kernel), options_(options) {}
@@ -233,6 +239,7 @@ class MaxPool2d : public Module {
   PoolOptions options_;
 };
 
+/// kg::avg_pool2d.
 class AvgPool2d : public Module {
  public:
   explicit AvgPool2d(Pair kernel, const PoolOptions& options = {}) : kernel_(kernel), options_(options) {}
@@ -246,6 +253,7 @@ class AvgPool2d : public Module {
   PoolOptions options_;
 };
 
+/// kg::global_avg_pool2d: PyTorch's AdaptiveAvgPool2d(1).
 class GlobalAvgPool2d : public Module {
  public:
   Tensor forward(const Tensor& x) override { return global_avg_pool2d(x); }
@@ -259,6 +267,7 @@ class Flatten : public Module {
   std::string_view type_name() const override { return "Flatten"; }
 };
 
+/// kg::log_softmax.
 class LogSoftmax : public Module {
  public:
   Tensor forward(const Tensor& x) override { return log_softmax(x); }

@@ -33,11 +33,13 @@ inline Tensor operator*(double factor, const Tensor& x) { return mul(x, factor);
 /// max(x, 0); the gradient at 0 is 0.
 Tensor relu(const Tensor& x);
 
+/// What sum() and mean() reduce.
 struct ReduceOptions {
   std::vector<int> dims = {};  ///< Dimensions to reduce, negative ones counted from the last; empty: all.
   bool keepdim = false;        ///< Keep reduced dimensions with extent 1.
 };
 
+/// Sum over the dimensions that the options name.
 Tensor sum(const Tensor& x, const ReduceOptions& options = {});
 /// sum / number of elements reduced.
 Tensor mean(const Tensor& x, const ReduceOptions& options = {});
@@ -133,6 +135,7 @@ Tensor global_avg_pool2d(const Tensor& x);
 /// x - log(sum(exp(x))) over the last dimension.
 Tensor log_softmax(const Tensor& x);
 
+/// What a loss makes of the terms of its rows.
 enum class Reduction { mean, sum };
 
 /// Negative log-likelihood of integer labels [n] in [0, classes) under log-probabilities [n, classes]: a

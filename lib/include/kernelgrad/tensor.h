@@ -39,6 +39,7 @@ class Tensor {
 
   /// Elements unspecified.
   static Tensor empty(Shape shape, TensorOptions options = {});
+  /// full() of 0, and of 1.
   static Tensor zeros(Shape shape, TensorOptions options = {});
   static Tensor ones(Shape shape, TensorOptions options = {});
   /// Every element is `value`, without its fraction if they are integers. Throws Error if they cannot hold

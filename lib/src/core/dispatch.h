@@ -1,5 +1,6 @@
 #pragma once
 
+#include <new>
 #include <string>
 #include <string_view>
 
@@ -13,9 +14,9 @@ template <class T>
 struct Type {};
 
 /// Calls `visitor` with the C++ type of a floating-point tensor; throws Error naming the operation for any
-/// other.
+/// other, and where the visitor finds no memory.
 template <class Visitor>
-decltype(auto) visit_floating(const Tensor& tensor, std::string_view op, Visitor&& visitor) {
+decltype(auto) visit_floating(const Tensor& tensor, std::string_view op, Visitor&& visitor) try {
   switch (tensor.dtype()) {
     case DType::float32:
       return visitor(Type<float>());
@@ -25,6 +26,8 @@ decltype(auto) visit_floating(const Tensor& tensor, std::string_view op, Visitor
       throw Error(std::string(op) + ": the input is " + std::string(name_of(tensor.dtype())) +
                   ", expected float32 or float64");
   }
+} catch (const std::bad_alloc&) {
+  throw Error(std::string(op) + ": no memory for what it keeps while it computes");
 }
 
 template <class Visitor>
