@@ -93,6 +93,16 @@ TEST_CASE("Two generators in one graph draw for themselves", "[graph][dropout]")
     CHECK(same_bits(results[1], dropout(x, 0.5, eager_two)));
     CHECK(same_bits(results[2], dropout(x, 0.5, eager_one)));
   }
+  // A replay that is refused has drawn nothing.
+  const std::uint64_t draws = two.draws();
+  two.set_state(3, draws);
+  check_error([&] { graph.replay(); }, {"Graph", "seed"});
+  CHECK(one.draws() == eager_one.draws());
+  two.set_state(2, draws);
+  graph.replay();
+  CHECK(same_bits(results[0], dropout(x, 0.5, eager_one)));
+  CHECK(same_bits(results[1], dropout(x, 0.5, eager_two)));
+  CHECK(same_bits(results[2], dropout(x, 0.5, eager_one)));
 }
 
 TEST_CASE("A recorded backward pass gives the gradients of an eager one", "[graph]") {
