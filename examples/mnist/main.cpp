@@ -430,6 +430,8 @@ int run(int argc, char** argv) {
   Arguments arguments;
   CLI::App app("Trains and applies small networks for MNIST.", "mnist");
   app.require_subcommand(1);
+  app.set_version_flag("--version", fmt::format("mnist (kernelgrad) {}", kg::version()),
+                       "print the version and exit");
   for (const auto add : {add_train, add_sweep, add_eval, add_predict, add_tables}) add(app, arguments);
   CLI11_PARSE(app, argc, argv);
   if (app.got_subcommand("train")) return run_train(arguments);

@@ -13,3 +13,4 @@
 #include "kernelgrad/ops.h"
 #include "kernelgrad/random.h"
 #include "kernelgrad/tensor.h"
+#include "kernelgrad/version.h"

@@ -159,6 +159,11 @@ class Help(Test):
         for option in "model epochs batch-size seed device threads out data quiet no-graph".split():
             self.assertIn(f"--{option}", train_help)
 
+    def test_version(self):
+        cmake = (Path(__file__).parents[3] / "CMakeLists.txt").read_text()
+        version = re.search(r"project\(kernelgrad VERSION (\S+)", cmake).group(1)
+        self.assertEqual(self.succeed("--version"), f"mnist (kernelgrad) {version}\n")
+
     def test_list_names_every_model(self):
         heading, *lines = self.succeed("list").splitlines()
         self.assertEqual(heading.split()[:3], ["id", "parameters", "published"])
