@@ -59,6 +59,7 @@ class StepsOnCpu : public TrainingSteps {
   int batches() const override { return loader_.batches(); }
 
   void run(int index) override {
+    if (learner_.average) learner_.average->next_step();
     const Batch batch = loader_.batch(index);
     train_on(batch, learner_, [&](const kg::Tensor& output, const kg::Tensor& loss) {
       add({.loss = loss.item(),
@@ -163,6 +164,7 @@ class StepsOnCuda : public TrainingSteps {
   int batches() const override { return loader_.batches(); }
 
   void run(int index) override {
+    if (learner_.average) learner_.average->next_step();
     const int size = loader_.size_of(index);
     // The last batch of an epoch may be smaller than the recording's.
     if (!use_graph_ || size < loader_.size_of(0)) return run_kernels(size);

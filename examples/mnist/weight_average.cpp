@@ -1,5 +1,6 @@
 #include "weight_average.h"
 
+#include <algorithm>
 #include <string>
 
 #include "kernelgrad/autograd.h"
@@ -13,6 +14,22 @@ WeightAverage::WeightAverage(const kg::nn::Module& network, kg::nn::Module& aver
   if (!(decay >= 0 && decay < 1))
     throw kg::Error("WeightAverage: decay is " + std::to_string(decay) + ", expected 0 <= decay < 1");
   averaged.load_state_dict(network_);
+  for (const kg::nn::NamedTensor& entry : network_) {
+    const kg::Tensor& tensor = entry.tensor;
+    if (keep_.defined() || !kg::is_floating_point(tensor.dtype())) continue;
+    keep_ = kg::Tensor::zeros({}, {.dtype = tensor.dtype(), .device = tensor.device()});
+    take_ = keep_.clone();
+  }
+}
+
+void WeightAverage::set_steps(std::int64_t steps) {
+  steps_ = steps;
+  const double t = static_cast<double>(steps);
+  const double decay = std::clamp((t - 1) / (t + 9), 0.0, decay_);
+  if (decay == decay_now_ || !keep_.defined()) return;
+  decay_now_ = decay;
+  keep_.copy_from(kg::Tensor::from(std::vector{decay}, {}).to(keep_.dtype()));
+  take_.copy_from(kg::Tensor::from(std::vector{1 - decay}, {}).to(keep_.dtype()));
 }
 
 void WeightAverage::update() {
@@ -21,8 +38,7 @@ void WeightAverage::update() {
     const kg::Tensor& current = network_[i].tensor;
     kg::Tensor& average = averaged_[i].tensor;
     // What is no floating-point number counts the batches.
-    average.copy_from(kg::is_floating_point(current.dtype()) ? average * decay_ + current * (1 - decay_)
-                                                             : current);
+    average.copy_from(kg::is_floating_point(current.dtype()) ? average * keep_ + current * take_ : current);
   }
 }
 

@@ -1,5 +1,7 @@
 #include "weight_average.h"
 
+#include <algorithm>
+
 #include "kernelgrad/kernelgrad.h"
 #include "support.h"
 
@@ -24,31 +26,64 @@ void fill(nn::Module& network, std::uint32_t seed) {
   }
 }
 
-TEST_CASE("a weight average moves by the rest of its decay towards the network", "[weight_average]") {
+/// The decay of step t, by the formula.
+double decay_of(int t, double decay) { return std::min(decay, (t - 1.0) / (t + 9.0)); }
+
+TEST_CASE("a weight average begins with the first weights it sees and forgets by its decay",
+          "[weight_average]") {
   for (const kg::Device device : devices()) {
     INFO(device.name());
     nn::Sequential network = small_network(1), averaged = small_network(2);
     network.to(device);
     averaged.to(device);
     fill(network, 10);
-    WeightAverage average(network, averaged, 0.75);
+    WeightAverage average(network, averaged, 0.3);
     const nn::StateDict now = network.state_dict(), mean = averaged.state_dict();
     std::vector<kg::Tensor> expected;
     for (std::size_t i = 0; i < now.size(); ++i) {
       CHECK(kg::testing::same_bits(mean[i].tensor, now[i].tensor));
       expected.push_back(now[i].tensor.detach().clone());
     }
-    for (const std::uint32_t seed : {20u, 30u}) {
-      fill(network, seed);
+    for (int t = 1; t <= 8; ++t) {
+      fill(network, static_cast<std::uint32_t>(10 + 10 * t));
+      average.next_step();
       average.update();
+      CHECK(average.steps() == t);
+      const double decay = decay_of(t, 0.3);
       for (std::size_t i = 0; i < now.size(); ++i) {
-        INFO(now[i].name);
+        INFO(now[i].name << " in step " << t);
         const kg::Tensor value = now[i].tensor.detach();
-        expected[i] =
-            kg::is_floating_point(value.dtype()) ? expected[i] * 0.75 + value * 0.25 : value.clone();
+        if (kg::is_floating_point(value.dtype()))
+          expected[i] = expected[i] * decay + value * (1 - decay);
+        else
+          expected[i] = value.clone();
         CHECK(kg::testing::difference(mean[i].tensor, expected[i], 1e-6) == "");
+        if (t == 1) CHECK(kg::testing::same_bits(mean[i].tensor, value));
       }
     }
+  }
+}
+
+TEST_CASE("a weight average that is given another's values and steps goes on as that one",
+          "[weight_average]") {
+  for (const kg::Device device : devices()) {
+    INFO(device.name());
+    nn::Sequential network = small_network(1), first = small_network(2), second = small_network(3);
+    for (nn::Sequential* const each : {&network, &first, &second}) each->to(device);
+    WeightAverage average(network, first, 0.9);
+    const auto step = [&](std::uint32_t seed, WeightAverage& one) {
+      fill(network, seed);
+      one.next_step();
+      one.update();
+    };
+    for (const std::uint32_t seed : {10u, 20u, 30u}) step(seed, average);
+    WeightAverage other(network, second, 0.9);
+    second.load_state_dict(first.state_dict());
+    other.set_steps(average.steps());
+    step(40, average);
+    step(40, other);
+    const nn::StateDict one = first.state_dict(), two = second.state_dict();
+    for (std::size_t i = 0; i < one.size(); ++i) CHECK(kg::testing::same_bits(one[i].tensor, two[i].tensor));
   }
 }
 
@@ -60,7 +95,9 @@ TEST_CASE("a recorded update of a weight average follows the network", "[weight_
   kg::Graph update([&] { recorded.update(); });
   for (const std::uint32_t seed : {10u, 20u, 30u}) {
     fill(network, seed);
+    recorded.next_step();
     update.replay();
+    reference.next_step();
     reference.update();
   }
   const nn::StateDict actual = averaged.state_dict(), expected = eager.state_dict();
