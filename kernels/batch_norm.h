@@ -34,7 +34,8 @@ struct BatchNormKernels {
   void (*forward_inference)(const BatchNormProblem&, const T* input, const T* gamma, const T* beta,
                             const T* mean, const T* var, T* inv_std, T* output, Stream);
   /// Gradients of either forward. `batch_statistics`: mean and inv_std depend on the input (training).
-  /// grad_input may be null; grad_gamma and grad_beta may be null together.
+  /// grad_input may be null; grad_gamma and grad_beta may be null together. So may gamma where grad_input is
+  /// and relu_after is not set, and beta where relu_after is not set: they are of no consequence then.
   void (*backward)(const BatchNormProblem&, bool batch_statistics, const T* input, const T* grad_output,
                    const T* gamma, const T* beta, const T* mean, const T* inv_std, T* grad_input,
                    T* grad_gamma, T* grad_beta, Stream);

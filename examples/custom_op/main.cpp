@@ -27,13 +27,16 @@ template <class T>
 kg::Tensor hard_swish_as(const kg::Tensor& x) {
   kg::Tensor y = kg::Tensor::empty(x.shape(), {.dtype = x.dtype()});
   std::ranges::transform(x.span<T>(), y.span<T>().begin(), value<T>);
-  // The rule captures what the gradient needs, here the input, and lives until the graph is freed.
-  return kg::record("hard_swish", y, {x}, [x](const kg::BackwardCall& call) -> std::vector<kg::Tensor> {
+  // The rule captures what the gradient needs, here the input, and lives until the graph is freed. Should
+  // somebody overwrite the input by then, unpack() throws.
+  const auto rule = [saved = kg::SavedTensor(x, "x")](const kg::BackwardCall& call) {
+    const kg::Tensor x = saved.unpack(call);
     kg::Tensor grad_input = kg::Tensor::empty(x.shape(), {.dtype = x.dtype()});
     std::ranges::transform(x.span<T>(), call.grad_output.span<T>(), grad_input.span<T>().begin(),
                            [](T element, T grad) { return derivative(element) * grad; });
-    return {grad_input};
-  });
+    return std::vector<kg::Tensor>{grad_input};
+  };
+  return kg::record("hard_swish", y, {x}, rule);
 }
 
 // Both dtypes, because the gradient check wants float64. span() throws kg::Error for any other, and for a

@@ -58,6 +58,7 @@ void ResidentLoader::start_epoch(int epoch) {
   draws_.start_epoch(epoch);
   const std::vector<int>& order = draws_.order();
   const int ops_per_image = options_.augmentation.op_count();
+  planned_.bump_version();
   PixelOp* const ops = reinterpret_cast<PixelOp*>(planned_.data<std::uint8_t>());
   kg::parallel_for(split_.count, [&](std::int64_t place) {
     kg::RandomStream random = draws_.random(order[static_cast<std::size_t>(place)]);

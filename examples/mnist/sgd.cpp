@@ -82,6 +82,8 @@ void Sgd::step_on_cpu(Slot& slot) const {
   if (first && momentum != 0)
     slot.velocity = kg::Tensor::empty(parameter.shape(), {.dtype = parameter.dtype()});
   T* v = momentum != 0 ? slot.velocity.data<T>() : nullptr;
+  parameter.bump_version();
+  if (v) slot.velocity.bump_version();
   for (std::int64_t i = 0; i < parameter.numel(); ++i) {
     const T slope = g[i] + decay * w[i];
     if (v) v[i] = first ? slope : momentum * v[i] + kept * slope;
@@ -111,6 +113,9 @@ void Sgd::step_on_cuda() {
       continue;
     prepare_on_cuda(slot);
     const bool keeps = slot.velocity.defined();
+    parameter.bump_version();
+    for (kg::Tensor kept : {slot.velocity, slot.started})
+      if (keeps) kept.bump_version();
     table.push_back({.count = parameter.numel(),
                      .parameter = parameter.device_data<T>(),
                      .gradient = gradient.device_data<T>(),

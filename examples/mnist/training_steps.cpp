@@ -100,7 +100,12 @@ class OnCuda {
       : bytes_(kg::Tensor::zeros({std::int64_t{count} * static_cast<std::int64_t>(sizeof(T))},
                                  {.dtype = kg::DType::uint8, .device = kg::Device::cuda()})) {}
 
-  T* address() { return reinterpret_cast<T*>(bytes_.device_data<std::uint8_t>()); }
+  const T* address() const { return reinterpret_cast<const T*>(bytes_.device_data<std::uint8_t>()); }
+  /// For a kernel to write there.
+  T* written_address() {
+    bytes_.bump_version();
+    return reinterpret_cast<T*>(bytes_.device_data<std::uint8_t>());
+  }
 
   void write(std::span<const T> values) {
     bytes_.copy_from(
@@ -130,8 +135,8 @@ class TotalsOnCuda {
 
   void add(const kg::Tensor& output, const kg::Tensor& labels, const kg::Tensor& loss) {
     cuda::metrics_add_batch(output.size(0), output.size(1), output.device_data<float>(),
-                            labels.device_data<std::int64_t>(), loss.device_data<float>(), totals_.address(),
-                            batches_.address(), {});
+                            labels.device_data<std::int64_t>(), loss.device_data<float>(),
+                            totals_.written_address(), batches_.written_address(), {});
   }
 
   EpochTotals read() const { return totals_.read().front(); }
@@ -144,7 +149,7 @@ class TotalsOnCuda {
   }
 
   /// Where the index of the next batch stands: so many have been added.
-  const std::int64_t* next_batch() { return &totals_.address()->batches; }
+  const std::int64_t* next_batch() const { return &totals_.address()->batches; }
 
  private:
   OnCuda<EpochTotals> totals_;

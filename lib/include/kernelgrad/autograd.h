@@ -1,7 +1,9 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kernelgrad/tensor.h"
@@ -26,6 +28,8 @@ bool grad_is_enabled();
 
 /// What a backward rule is called with.
 struct BackwardCall {
+  /// The name that the operation was recorded under, for error messages.
+  std::string_view operation;
   /// Gradient of the loss with respect to the operation's output, of the output's shape and dtype.
   const Tensor& grad_output;
   /// needs[i]: whether the gradient with respect to input i is wanted. The rule may leave the others
@@ -37,20 +41,48 @@ struct BackwardCall {
 /// not wanted.
 using BackwardRule = std::function<std::vector<Tensor>(const BackwardCall&)>;
 
+/// A tensor that a backward rule needs as it was in forward. It keeps the elements, but not the graph that
+/// the tensor is part of, nor the tensor itself: one that has been given other elements since (set_data,
+/// nn::Module::to) changes nothing. Elements that have been overwritten are an error.
+class SavedTensor {
+ public:
+  /// Saves nothing: for an undefined tensor, and for what no gradient that is wanted needs.
+  SavedTensor() = default;
+  /// `argument` is what error messages call it: "weight".
+  SavedTensor(const Tensor& tensor, std::string argument);
+
+  bool defined() const { return tensor_.defined(); }
+  /// Of the tensor that was saved. Throw Error if none was.
+  const Shape& shape() const { return tensor_.shape(); }
+  TensorOptions options() const { return {.dtype = tensor_.dtype(), .device = tensor_.device()}; }
+
+  /// The tensor, outside the graph; undefined if none was saved. Throws Error, with the names of operation
+  /// and argument and both versions, if the elements have been overwritten since they were saved.
+  Tensor unpack(const BackwardCall& call) const;
+
+ private:
+  Tensor tensor_;
+  std::string argument_;
+  std::uint64_t version_ = 0;
+};
+
 /// Makes `output` the result of a differentiable operation on `inputs` and returns it. This is how every
 /// operation of the library, and any operation of a user's own, enters the graph:
 ///
 ///     kg::Tensor square(const kg::Tensor& x) {
 ///       kg::Tensor y = ...;  // compute the elements
-///       return kg::record("square", y, {x}, [x](const kg::BackwardCall& call) -> std::vector<kg::Tensor> {
-///         return {...};      // 2 * x * call.grad_output
-///       });
+///       const auto rule = [saved = kg::SavedTensor(x, "x")](const kg::BackwardCall& call) {
+///         const kg::Tensor x = saved.unpack(call);  // throws if x has been overwritten since
+///         return std::vector<kg::Tensor>{...};      // 2 * x * call.grad_output
+///       };
+///       return kg::record("square", y, {x}, rule);
 ///     }
 ///
 /// The rule keeps what it captures until the graph is freed: capture what the gradient needs and nothing
-/// else. It must not capture `output` itself (a cycle that nothing frees) but may capture output.detach().
-/// Undefined inputs are allowed (optional arguments). Where no input requires a gradient, or under NoGrad,
-/// the rule is dropped at once.
+/// else. What it captures as a SavedTensor, which may be of an input or of `output`, is checked; a Tensor
+/// that it captures is not, and has whatever elements it has by then. It must not capture `output` itself (a
+/// cycle that nothing frees). Undefined inputs are allowed (optional arguments). Where no input requires a
+/// gradient, or under NoGrad, the rule is dropped at once.
 Tensor record(std::string name, Tensor output, std::vector<Tensor> inputs, BackwardRule rule);
 
 struct GradcheckOptions {

@@ -69,6 +69,12 @@ class Tensor {
 
   /// The elements, in row-major order. Throws Error if T is not the tensor's dtype or the memory is not the
   /// CPU's.
+  ///
+  /// Reading through the pointer is always fine, and so is writing into a tensor that no operation has seen
+  /// yet. A write into another must be told with bump_version(): an operation may have saved the elements for
+  /// its gradient, which without a word would be silently that of the new values. (data() does not tell by
+  /// itself: then a mere read through a tensor that is not const would be an error.) The same goes for span()
+  /// and device_data().
   template <class T>
   T* data() {
     return static_cast<T*>(host_data(dtype_of<T>()));
@@ -120,8 +126,16 @@ class Tensor {
   /// The same elements, outside the graph, not requiring a gradient.
   Tensor detach() const;
   /// Overwrites the elements with those of `source`, which must have the same shape and dtype. Not recorded
-  /// in the graph.
+  /// in the graph; bumps the version.
   void copy_from(const Tensor& source);
+
+  /// How often the elements have been overwritten in place. All tensors of the same elements, such as
+  /// detach() and reshape() make, share the count. By it an operation's gradient notices that what it saved
+  /// in forward is no more (SavedTensor).
+  std::uint64_t version() const;
+  /// Says that the elements have been, or are about to be, overwritten through a pointer. What overwrites
+  /// elements in the library does so itself.
+  void bump_version();
 
   /// The same elements under another shape; one extent may be -1, to be inferred. Differentiable.
   Tensor reshape(Shape shape) const;

@@ -24,15 +24,17 @@ void accumulate(Tensor& sum, Tensor gradient) {
     return;
   }
   if (!is_exclusive(sum)) sum = sum.clone();
+  sum.bump_version();
   visit_floating(sum, "backward", [&]<class T>(Type<T>) {
     KG_KERNELS(elementwise, T, sum.device()).accumulate(sum.numel(), raw<T>(gradient), raw<T>(sum), {});
   });
 }
 
-void accumulate_into_leaf(Tensor::Impl& leaf, Tensor gradient) {
+/// `use` says where the leaf was used, for error messages: "linear: input 1".
+void accumulate_into_leaf(Tensor::Impl& leaf, Tensor gradient, const auto& use) {
   if (leaf.dtype != gradient.dtype() || leaf.storage->device() != gradient.device())
-    throw Error("backward: the gradient of a leaf is " + described(gradient) +
-                ", as the leaf was in forward; now it is " +
+    throw Error(use() + " was " + described(gradient) +
+                " in forward, and so is what backward adds to its gradient; now it is " +
                 described(leaf.shape, {.dtype = leaf.dtype, .device = leaf.storage->device()}));
   Tensor sum(std::move(leaf.grad));
   leaf.grad = nullptr;
@@ -73,7 +75,7 @@ class BackwardWalk {
   explicit BackwardWalk(bool retain_graph) : retain_graph_(retain_graph) {}
 
   void run(const std::shared_ptr<Node>& root, Tensor gradient) {
-    send({.node = root, .leaf = nullptr}, std::move(gradient));
+    send(root, std::move(gradient));
     while (!pending_.empty()) {
       const std::shared_ptr<Node> node = pending_.top();
       pending_.pop();
@@ -90,18 +92,21 @@ class BackwardWalk {
     const Tensor grad_output = std::move(gradients_.extract(&node).mapped());
     std::vector<bool> needs;
     for (const Edge& edge : node.edges) needs.push_back(edge.needed());
-    std::vector<Tensor> gradients = node.rule({.grad_output = grad_output, .needs = needs});
+    std::vector<Tensor> gradients =
+        node.rule({.operation = node.name, .grad_output = grad_output, .needs = needs});
     check_gradients(node, gradients);
     const std::vector<Edge> edges = node.edges;
     if (!retain_graph_) node.free();
-    for (std::size_t i = 0; i < edges.size(); ++i)
-      if (edges[i].needed()) send(edges[i], std::move(gradients[i]));
+    for (std::size_t i = 0; i < edges.size(); ++i) {
+      const auto use = [&] { return node.name + ": input " + std::to_string(i); };
+      if (edges[i].leaf) accumulate_into_leaf(*edges[i].leaf, std::move(gradients[i]), use);
+      if (edges[i].node) send(edges[i].node, std::move(gradients[i]));
+    }
   }
 
-  void send(const Edge& edge, Tensor gradient) {
-    if (edge.leaf) return accumulate_into_leaf(*edge.leaf, std::move(gradient));
-    Tensor& sum = gradients_[edge.node.get()];
-    if (!sum.defined()) pending_.push(edge.node);
+  void send(const std::shared_ptr<Node>& node, Tensor gradient) {
+    Tensor& sum = gradients_[node.get()];
+    if (!sum.defined()) pending_.push(node);
     accumulate(sum, std::move(gradient));
   }
 
@@ -125,7 +130,8 @@ void Tensor::backward(const Tensor& gradient, bool retain_graph) const {
   if (gradient.shape() != shape() || gradient.dtype() != dtype() || gradient.device() != device())
     throw Error("backward: the gradient given is " + described(gradient) + ", expected " + described(*this));
   const NoGrad no_grad;
-  if (is_leaf()) return accumulate_into_leaf(*impl_, gradient);
+  if (is_leaf())
+    return accumulate_into_leaf(*impl_, gradient, [] { return std::string("backward: the leaf"); });
   BackwardWalk(retain_graph).run(impl_->grad_fn, gradient);
 }
 

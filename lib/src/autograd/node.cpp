@@ -24,23 +24,44 @@ Node::~Node() { free(); }
 
 /// Takes a chain of nodes apart in a loop. Left to the members' destructors, every node would destroy its
 /// predecessor inside its own destructor, and a graph of some ten thousand operations would exhaust the
-/// stack. Edges go first into `pending`, so that the tensors a rule captured never hold the last reference to
-/// a node.
-void Node::free() {
-  std::vector<std::shared_ptr<Node>> pending;
-  const auto take_apart = [&pending](Node& node) {
-    for (Edge& edge : node.edges)
-      if (edge.node) pending.push_back(std::move(edge.node));
-    node.edges.clear();
-    node.rule = nullptr;
+/// stack. Nothing is allocated: a destructor has nowhere to say that memory is gone.
+void Node::free() noexcept {
+  std::shared_ptr<Node> unowned;  // a chain by `next`, of nodes that nobody else refers to
+  const auto take_apart = [&unowned](Node& node) {
     node.freed = true;
+    // Before the edges, so that the tensors a rule captured never hold the last reference to a node.
+    node.rule = nullptr;
+    for (Edge& edge : node.edges) {
+      if (edge.node.use_count() == 1) {
+        edge.node->next = std::move(unowned);
+        unowned = std::move(edge.node);
+      }
+      edge.node = nullptr;
+    }
+    node.edges.clear();
   };
   take_apart(*this);
-  while (!pending.empty()) {
-    const std::shared_ptr<Node> node = std::move(pending.back());
-    pending.pop_back();
-    if (node.use_count() == 1) take_apart(*node);
+  while (unowned) {
+    const std::shared_ptr<Node> node = std::move(unowned);
+    unowned = std::move(node->next);
+    take_apart(*node);
   }
+}
+
+SavedTensor::SavedTensor(const Tensor& tensor, std::string argument) : argument_(std::move(argument)) {
+  if (!tensor.defined()) return;
+  tensor_ = tensor.detach();
+  version_ = tensor.version();
+}
+
+Tensor SavedTensor::unpack(const BackwardCall& call) const {
+  if (tensor_.defined() && tensor_.version() != version_)
+    throw Error(std::string(call.operation) + ": " + argument_ + ", " + described(tensor_) +
+                ", has been overwritten since forward, and its gradient needs the elements of then: it is at "
+                "version " +
+                std::to_string(tensor_.version()) + ", expected version " + std::to_string(version_) +
+                "; overwrite it after backward(), or give the operation a clone()");
+  return tensor_;
 }
 
 Tensor record(std::string name, Tensor output, std::vector<Tensor> inputs, BackwardRule rule) {

@@ -31,12 +31,14 @@ struct Node {
   std::vector<Edge> edges;
   BackwardRule rule;
   bool freed = false;
+  /// In free() alone: what is to be taken apart after this.
+  std::shared_ptr<Node> next = nullptr;
 
   Node(std::string name, std::uint64_t sequence, std::vector<Edge> edges, BackwardRule rule);
   ~Node();
 
   /// Drops the rule, with the values it saved, and the edges.
-  void free();
+  void free() noexcept;
 };
 
 }  // namespace kg

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 
 #include "kernelgrad/device.h"
 #include "kernels/device.h"
@@ -22,10 +24,15 @@ class Storage {
   std::size_t bytes() const { return bytes_; }
   Device device() const { return device_; }
 
+  /// Tensor::version().
+  std::uint64_t version() const { return version_.load(std::memory_order_relaxed); }
+  void bump_version() { version_.fetch_add(1, std::memory_order_relaxed); }
+
  private:
   void* data_;
   std::size_t bytes_;
   Device device_;
+  std::atomic<std::uint64_t> version_ = 0;
 };
 
 }  // namespace kg

@@ -202,6 +202,7 @@ void Tensor::copy_from(const Tensor& source) {
     throw Error("Tensor::copy_from: the source is " + std::string(name_of(source.dtype())) + " " +
                 to_string(source.shape()) + ", expected " + std::string(name_of(dtype())) + " " +
                 to_string(shape()));
+  bump_version();
   void* to = impl_->storage->data();
   const void* from = source.impl_->storage->data();
   const std::size_t bytes = impl_->storage->bytes();
@@ -212,6 +213,9 @@ void Tensor::copy_from(const Tensor& source) {
   else
     functions_of(source.device()).copy_to_host(to, from, bytes, {});
 }
+
+std::uint64_t Tensor::version() const { return checked(impl()).storage->version(); }
+void Tensor::bump_version() { checked(impl()).storage->bump_version(); }
 
 void Tensor::set_data(const Tensor& source) {
   if (shape() != source.shape())

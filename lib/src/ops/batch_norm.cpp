@@ -71,6 +71,9 @@ Tensor batch_norm(const Tensor& input, const Tensor& gamma, const Tensor& beta, 
   // A copy of the running mean in inference: what backward needs must not change when training goes on.
   const Tensor mean = options.training ? Tensor::empty(per_channel, like) : running_mean.clone();
   const Tensor inv_std = Tensor::empty(per_channel, like);
+  if (options.training)
+    for (Tensor statistic : {running_mean, running_var, options.num_batches_tracked})
+      if (statistic.defined()) statistic.bump_version();
   visit_floating(input, "batch_norm", [&]<class T>(Type<T>) {
     const auto& kernels = KG_CHOSEN_KERNELS(batch_norm, T, like.device);
     if (options.training)
@@ -82,16 +85,21 @@ Tensor batch_norm(const Tensor& input, const Tensor& gamma, const Tensor& beta, 
       kernels.forward_inference(problem, raw<T>(input), raw<T>(gamma), raw<T>(beta), raw<T>(mean),
                                 raw<T>(running_var), raw<T>(inv_std), raw<T>(output), {});
   });
+  const bool affine = gamma.defined();
+  const bool saves_gamma = input.requires_grad() || problem.relu_after;
+  const SavedTensor saved_input(input, "input"), saved_gamma(saves_gamma ? gamma : Tensor(), "gamma"),
+      saved_beta(problem.relu_after ? beta : Tensor(), "beta");
   const auto rule = [=, training = options.training](const BackwardCall& call) {
+    const Tensor x = saved_input.unpack(call);
     std::vector<Tensor> gradients(3);
-    if (call.needs[0]) gradients[0] = Tensor::empty(input.shape(), like);
-    if (gamma.defined()) gradients[1] = Tensor::empty(per_channel, like);
-    if (gamma.defined()) gradients[2] = Tensor::empty(per_channel, like);
-    visit_floating(input, "batch_norm", [&]<class T>(Type<T>) {
+    if (call.needs[0]) gradients[0] = Tensor::empty(x.shape(), like);
+    if (affine) gradients[1] = Tensor::empty(per_channel, like);
+    if (affine) gradients[2] = Tensor::empty(per_channel, like);
+    visit_floating(x, "batch_norm", [&]<class T>(Type<T>) {
       KG_CHOSEN_KERNELS(batch_norm, T, like.device)
-          .backward(problem, training, raw<T>(input), raw<T>(call.grad_output), raw<T>(gamma), raw<T>(beta),
-                    raw<T>(mean), raw<T>(inv_std), raw<T>(gradients[0]), raw<T>(gradients[1]),
-                    raw<T>(gradients[2]), {});
+          .backward(problem, training, raw<T>(x), raw<T>(call.grad_output), raw<T>(saved_gamma.unpack(call)),
+                    raw<T>(saved_beta.unpack(call)), raw<T>(mean), raw<T>(inv_std), raw<T>(gradients[0]),
+                    raw<T>(gradients[1]), raw<T>(gradients[2]), {});
     });
     return gradients;
   };

@@ -96,8 +96,8 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias, con
   // The weight's gradient needs the input and the other way round: each is saved only if the other's is
   // wanted.
   const bool with_bias = bias.defined();
-  const Tensor saved_input = weight.requires_grad() ? input : Tensor();
-  const Tensor saved_weight = input.requires_grad() ? weight : Tensor();
+  const SavedTensor saved_input(weight.requires_grad() ? input : Tensor(), "input");
+  const SavedTensor saved_weight(input.requires_grad() ? weight : Tensor(), "weight");
   const auto rule = [=](const BackwardCall& call) {
     std::vector<Tensor> gradients(3);
     visit_floating(call.grad_output, "conv2d", [&]<class T>(Type<T>) {
@@ -105,12 +105,14 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias, con
       const T* grad_output = raw<T>(call.grad_output);
       if (call.needs[0]) {
         gradients[0] = Tensor::empty({problem.n, problem.c_in, problem.h, problem.w}, like);
-        kernels.backward_input(problem, grad_output, raw<T>(saved_weight), raw<T>(gradients[0]), {});
+        kernels.backward_input(problem, grad_output, raw<T>(saved_weight.unpack(call)), raw<T>(gradients[0]),
+                               {});
       }
       if (call.needs[1]) {
         gradients[1] =
             Tensor::empty({problem.c_out, problem.c_in / problem.groups, problem.k_h, problem.k_w}, like);
-        kernels.backward_weight(problem, raw<T>(saved_input), grad_output, raw<T>(gradients[1]), {});
+        kernels.backward_weight(problem, raw<T>(saved_input.unpack(call)), grad_output, raw<T>(gradients[1]),
+                                {});
       }
       if (with_bias && call.needs[2]) {
         gradients[2] = Tensor::empty({problem.c_out}, like);

@@ -18,12 +18,14 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, Reduction reduc
     KG_KERNELS(cross_entropy, T, like.device)
         .forward(rows, classes, scale, raw<T>(logits), raw<std::int64_t>(targets), raw<T>(loss), {});
   });
-  const auto rule = [=](const BackwardCall& call) -> std::vector<Tensor> {
+  const auto rule = [=, saved_logits = SavedTensor(logits, "logits"),
+                     saved_labels =
+                         SavedTensor(targets, "labels")](const BackwardCall& call) -> std::vector<Tensor> {
     Tensor gradient = Tensor::empty({rows, classes}, like);
-    visit_floating(logits, "cross_entropy", [&]<class T>(Type<T>) {
+    visit_floating(gradient, "cross_entropy", [&]<class T>(Type<T>) {
       KG_KERNELS(cross_entropy, T, like.device)
-          .backward(rows, classes, scale, raw<T>(call.grad_output), raw<T>(logits),
-                    raw<std::int64_t>(targets), raw<T>(gradient), {});
+          .backward(rows, classes, scale, raw<T>(call.grad_output), raw<T>(saved_logits.unpack(call)),
+                    raw<std::int64_t>(saved_labels.unpack(call)), raw<T>(gradient), {});
     });
     return {gradient};
   };

@@ -97,10 +97,14 @@ Tensor mul(const Tensor& a, const Tensor& b) {
       combine("mul", a, b, [](const auto& kernels, const auto& problem, auto* x, auto* y, auto* out) {
         kernels.mul(problem, x, y, out, {});
       });
-  return record("mul", output, {a, b}, [a, b](const BackwardCall& call) -> std::vector<Tensor> {
-    return {call.needs[0] ? sum_to(mul(call.grad_output, b), a.shape()) : Tensor(),
-            call.needs[1] ? sum_to(mul(call.grad_output, a), b.shape()) : Tensor()};
-  });
+  const SavedTensor saved_a(b.requires_grad() ? a : Tensor(), "a"),
+      saved_b(a.requires_grad() ? b : Tensor(), "b");
+  const auto rule = [=, a_shape = a.shape(),
+                     b_shape = b.shape()](const BackwardCall& call) -> std::vector<Tensor> {
+    return {call.needs[0] ? sum_to(mul(call.grad_output, saved_b.unpack(call)), a_shape) : Tensor(),
+            call.needs[1] ? sum_to(mul(call.grad_output, saved_a.unpack(call)), b_shape) : Tensor()};
+  };
+  return record("mul", output, {a, b}, rule);
 }
 
 Tensor mul(const Tensor& x, double factor) {

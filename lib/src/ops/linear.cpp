@@ -40,8 +40,8 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
         .forward(problem, raw<T>(input), raw<T>(weight), raw<T>(bias), raw<T>(output), {});
   });
   const bool with_bias = bias.defined();
-  const Tensor saved_input = weight.requires_grad() ? input : Tensor();
-  const Tensor saved_weight = input.requires_grad() ? weight : Tensor();
+  const SavedTensor saved_input(weight.requires_grad() ? input : Tensor(), "input");
+  const SavedTensor saved_weight(input.requires_grad() ? weight : Tensor(), "weight");
   const auto rule = [=, input_shape = input.shape()](const BackwardCall& call) {
     std::vector<Tensor> gradients(3);
     visit_floating(call.grad_output, "linear", [&]<class T>(Type<T>) {
@@ -49,11 +49,13 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
       const T* grad_output = raw<T>(call.grad_output);
       if (call.needs[0]) {
         gradients[0] = Tensor::empty(input_shape, like);
-        kernels.backward_input(problem, grad_output, raw<T>(saved_weight), raw<T>(gradients[0]), {});
+        kernels.backward_input(problem, grad_output, raw<T>(saved_weight.unpack(call)), raw<T>(gradients[0]),
+                               {});
       }
       if (call.needs[1]) {
         gradients[1] = Tensor::empty({problem.out_features, problem.in_features}, like);
-        kernels.backward_weight(problem, raw<T>(saved_input), grad_output, raw<T>(gradients[1]), {});
+        kernels.backward_weight(problem, raw<T>(saved_input.unpack(call)), grad_output, raw<T>(gradients[1]),
+                                {});
       }
       if (with_bias && call.needs[2]) {
         gradients[2] = Tensor::empty({problem.out_features}, like);

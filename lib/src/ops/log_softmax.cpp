@@ -19,11 +19,13 @@ Tensor log_softmax(const Tensor& x) {
   visit_floating(x, "log_softmax", [&]<class T>(Type<T>) {
     KG_CHOSEN_KERNELS(log_softmax, T, like.device).forward(rows, classes, raw<T>(x), raw<T>(output), {});
   });
-  const auto rule = [=, saved = output.detach()](const BackwardCall& call) -> std::vector<Tensor> {
-    Tensor gradient = Tensor::empty(saved.shape(), like);
-    visit_floating(saved, "log_softmax", [&]<class T>(Type<T>) {
+  const auto rule = [=,
+                     saved = SavedTensor(output, "output")](const BackwardCall& call) -> std::vector<Tensor> {
+    const Tensor result = saved.unpack(call);
+    Tensor gradient = Tensor::empty(result.shape(), like);
+    visit_floating(result, "log_softmax", [&]<class T>(Type<T>) {
       KG_CHOSEN_KERNELS(log_softmax, T, like.device)
-          .backward(rows, classes, raw<T>(saved), raw<T>(call.grad_output), raw<T>(gradient), {});
+          .backward(rows, classes, raw<T>(result), raw<T>(call.grad_output), raw<T>(gradient), {});
     });
     return {gradient};
   };

@@ -49,14 +49,14 @@ template <class T>
 Tensor recorded(const kernels::Pool2dProblem& problem, const Tensor& x) {
   const Forward<T> forward = run_forward<T>(problem, x);
   const kernels::MaxPool2dKernels<T>& kernels = *forward.kernels;
-  const Tensor input = kernels.uses_argmax ? Tensor() : x.detach();
-  const Tensor output = kernels.uses_argmax ? Tensor() : forward.output.detach();
+  const SavedTensor input(kernels.uses_argmax ? Tensor() : x, "input");
+  const SavedTensor output(kernels.uses_argmax ? Tensor() : forward.output, "output");
   const auto rule = [=, argmax = forward.argmax, &kernels, input_shape = x.shape(),
                      like = TensorOptions{.dtype = x.dtype(), .device = x.device()}](
                         const BackwardCall& call) -> std::vector<Tensor> {
     Tensor gradient = Tensor::empty(input_shape, like);
-    kernels.backward(problem, raw<T>(input), raw<T>(output), raw<T>(call.grad_output),
-                     raw<std::int32_t>(argmax), raw<T>(gradient), {});
+    kernels.backward(problem, raw<T>(input.unpack(call)), raw<T>(output.unpack(call)),
+                     raw<T>(call.grad_output), raw<std::int32_t>(argmax), raw<T>(gradient), {});
     return {gradient};
   };
   return record("max_pool2d", forward.output, {x}, rule);

@@ -19,12 +19,13 @@ Tensor nll_loss(const Tensor& log_probabilities, const Tensor& labels, Reduction
         .forward(rows, classes, scale, raw<T>(log_probabilities), raw<std::int64_t>(targets), raw<T>(loss),
                  {});
   });
-  const auto rule = [=](const BackwardCall& call) -> std::vector<Tensor> {
+  const auto rule = [=, saved_labels =
+                            SavedTensor(targets, "labels")](const BackwardCall& call) -> std::vector<Tensor> {
     Tensor gradient = Tensor::empty({rows, classes}, like);
     visit_floating(gradient, "nll_loss", [&]<class T>(Type<T>) {
       KG_KERNELS(nll_loss, T, like.device)
-          .backward(rows, classes, scale, raw<T>(call.grad_output), raw<std::int64_t>(targets),
-                    raw<T>(gradient), {});
+          .backward(rows, classes, scale, raw<T>(call.grad_output),
+                    raw<std::int64_t>(saved_labels.unpack(call)), raw<T>(gradient), {});
     });
     return {gradient};
   };

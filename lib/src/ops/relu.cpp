@@ -15,11 +15,13 @@ Tensor relu(const Tensor& x) {
   visit_floating(x, "relu", [&]<class T>(Type<T>) {
     KG_KERNELS(relu, T, like.device).forward(x.numel(), raw<T>(x), raw<T>(output), {});
   });
-  const auto rule = [like, saved = output.detach()](const BackwardCall& call) -> std::vector<Tensor> {
-    Tensor gradient = Tensor::empty(saved.shape(), like);
-    visit_floating(saved, "relu", [&]<class T>(Type<T>) {
+  const auto rule = [like,
+                     saved = SavedTensor(output, "output")](const BackwardCall& call) -> std::vector<Tensor> {
+    const Tensor result = saved.unpack(call);
+    Tensor gradient = Tensor::empty(result.shape(), like);
+    visit_floating(result, "relu", [&]<class T>(Type<T>) {
       KG_KERNELS(relu, T, like.device)
-          .backward(saved.numel(), raw<T>(saved), raw<T>(call.grad_output), raw<T>(gradient), {});
+          .backward(result.numel(), raw<T>(result), raw<T>(call.grad_output), raw<T>(gradient), {});
     });
     return {gradient};
   };
