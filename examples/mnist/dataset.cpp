@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <optional>
 #include <string>
 #include <utility>
 
+#include "dataset_files.h"
 #include "idx.h"
 #include "kernelgrad/error.h"
 
@@ -14,79 +14,67 @@ namespace mnist {
 namespace {
 
 constexpr std::int64_t image_size = 28;
-constexpr int classes = 10;
+constexpr std::int64_t most_images = 1'000'000;
+constexpr std::uint32_t classes = 10;
 
-struct FileKind {
-  std::string_view stem;
-  int rank;
-
-  std::array<std::string, 2> names() const {
-    return {fmt::format("{}-idx{}-ubyte", stem, rank), fmt::format("{}.idx{}-ubyte", stem, rank)};
-  }
-};
-
-constexpr FileKind train_images{"train-images", 3};
-constexpr FileKind train_labels{"train-labels", 1};
-constexpr FileKind test_images{"t10k-images", 3};
-constexpr FileKind test_labels{"t10k-labels", 1};
-
-std::optional<std::filesystem::path> find(const std::filesystem::path& directory, const FileKind& kind) {
-  for (const std::string_view suffix : {"", ".gz"})
-    for (const std::string& name : kind.names())
-      if (const auto path = directory / fmt::format("{}{}", name, suffix); std::filesystem::exists(path))
-        return path;
-  return std::nullopt;
+[[noreturn]] void fail(const PackedFile& file, const std::string& what) {
+  throw kg::Error(fmt::format("dataset: {}: {}", file.name(), what));
 }
 
-void check_complete(const std::filesystem::path& directory) {
-  if (!std::filesystem::is_directory(directory))
-    throw kg::Error(fmt::format("dataset: {} is not a directory, expected one with MNIST's four IDX files",
-                                directory.string()));
-  std::string missing;
-  for (const FileKind& kind : {train_images, train_labels, test_images, test_labels})
-    if (!find(directory, kind))
-      missing += fmt::format("\n  {} or {} (or .gz)", kind.names()[0], kind.names()[1]);
-  if (!missing.empty())
-    throw kg::Error(
-        fmt::format("dataset: files are missing in {}, expected there:{}", directory.string(), missing));
-}
-
-IdxFile read(const std::filesystem::path& path, const FileKind& kind) {
-  IdxFile file = read_idx(path);
-  if (static_cast<int>(file.dims.size()) != kind.rank)
-    throw kg::Error(fmt::format("dataset: {}: has rank {}, {} expects rank {} ({})", path.string(),
-                                file.dims.size(), kind.stem, kind.rank,
-                                kind.rank == 1 ? "count" : "count, height, width"));
-  return file;
-}
-
-Split load_split(const std::filesystem::path& directory, const FileKind& images_kind,
-                 const FileKind& labels_kind, std::string_view name) {
-  const std::filesystem::path images_path = *find(directory, images_kind);
-  const std::filesystem::path labels_path = *find(directory, labels_kind);
-  IdxFile images = read(images_path, images_kind);
-  IdxFile labels = read(labels_path, labels_kind);
-
-  if (images.dims[1] != image_size || images.dims[2] != image_size)
-    throw kg::Error(fmt::format("dataset: {}: images are {}x{} pixels, expected {}x{}", images_path.string(),
-                                images.dims[1], images.dims[2], image_size, image_size));
-  if (images.dims[0] == 0) throw kg::Error(fmt::format("dataset: {}: holds no images", images_path.string()));
-  if (images.dims[0] != labels.dims[0])
+void check_sizes(const PackedFile& images_file, const IdxReader& images, const PackedFile& labels_file,
+                 const IdxReader& labels) {
+  const std::int64_t count = images.dims()[0], height = images.dims()[1], width = images.dims()[2];
+  if (height != image_size || width != image_size)
+    fail(images_file,
+         fmt::format("images are {}x{} pixels, expected {}x{}", height, width, image_size, image_size));
+  if (count == 0) fail(images_file, "holds no images");
+  if (count > most_images)
+    fail(images_file, fmt::format("holds {} images, expected at most {}", count, most_images));
+  if (count != labels.dims()[0])
     throw kg::Error(
         fmt::format("dataset: {} holds {} images but {} holds {} labels, expected one label per image",
-                    images_path.string(), images.dims[0], labels_path.string(), labels.dims[0]));
-  const auto bad = std::find_if(labels.data.begin(), labels.data.end(),
-                                [](std::uint8_t label) { return label >= classes; });
-  if (bad != labels.data.end())
-    throw kg::Error(fmt::format("dataset: {}: label {} is {}, expected 0 to {}", labels_path.string(),
-                                bad - labels.data.begin(), *bad, classes - 1));
+                    images_file.name(), count, labels_file.name(), labels.dims()[0]));
+}
 
-  return {.images = std::move(images.data),
-          .labels = std::move(labels.data),
-          .count = static_cast<int>(images.dims[0]),
-          .height = static_cast<int>(images.dims[1]),
-          .width = static_cast<int>(images.dims[2]),
-          .name = name};
+// Of QMNIST's eight columns of int32 the first is the digit.
+std::vector<std::uint8_t> read_labels(const PackedFile& file, IdxReader& reader) {
+  const std::vector<std::uint8_t> data = reader.read_data();
+  const auto count = static_cast<std::size_t>(reader.dims()[0]);
+  const std::size_t stride =
+      reader.type() == IdxType::int32 ? 4 * static_cast<std::size_t>(reader.dims()[1]) : 1;
+  const std::size_t bytes = reader.type() == IdxType::int32 ? 4 : 1;
+  std::vector<std::uint8_t> labels(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    std::uint32_t label = 0;
+    for (std::size_t byte = 0; byte < bytes; ++byte) label = label << 8 | data[i * stride + byte];
+    if (label >= classes)
+      fail(file, fmt::format("label {} is {}, expected 0 to {}: the networks here tell {} classes apart", i,
+                             static_cast<std::int32_t>(label), classes - 1, classes));
+    labels[i] = static_cast<std::uint8_t>(label);
+  }
+  return labels;
+}
+
+void transpose(Split& split) {
+  const auto size = static_cast<std::size_t>(image_size);
+  for (std::size_t image = 0; image < split.images.size(); image += size * size)
+    for (std::size_t y = 0; y < size; ++y)
+      for (std::size_t x = 0; x < y; ++x)
+        std::swap(split.images[image + y * size + x], split.images[image + x * size + y]);
+}
+
+Split load_split(const PackedFile& images_file, const PackedFile& labels_file, std::string_view name,
+                 const DatasetOptions& options) {
+  IdxReader images(images_file), labels(labels_file);
+  check_sizes(images_file, images, labels_file, labels);
+  Split split{.images = images.read_data(),
+              .labels = read_labels(labels_file, labels),
+              .count = static_cast<int>(images.dims()[0]),
+              .height = static_cast<int>(image_size),
+              .width = static_cast<int>(image_size),
+              .name = name};
+  if (options.transposed) transpose(split);
+  return split;
 }
 
 }  // namespace
@@ -107,10 +95,10 @@ const std::array<std::string_view, 10>& torchvision_names(DatasetName name) {
   return name == DatasetName::fashion_mnist ? class_names(name) : digits;
 }
 
-Dataset load_dataset(const std::filesystem::path& directory) {
-  check_complete(directory);
-  return {.train = load_split(directory, train_images, train_labels, training_name),
-          .test = load_split(directory, test_images, test_labels, test_name)};
+Dataset load_dataset(const std::filesystem::path& place, const DatasetOptions& options) {
+  const DatasetFiles files = find_dataset(place);
+  return {.train = load_split(files.train_images, files.train_labels, training_name, options),
+          .test = load_split(files.test_images, files.test_labels, test_name, options)};
 }
 
 Dataset with_validation(Dataset data, int images) {

@@ -42,13 +42,15 @@ struct Dataset {
   Split test;
 };
 
-/// Loads MNIST or Fashion-MNIST from the four IDX files in `directory`: train-images, train-labels,
-/// t10k-images and t10k-labels, each named as in "train-images-idx3-ubyte" or "train-images.idx3-ubyte", with
-/// or without ".gz" (a plain file is taken before a gzipped one).
+struct DatasetOptions {
+  bool transposed = false;  ///< the files have each image's columns where its rows should be, as EMNIST's do
+};
+
+/// Loads a data set from the IDX files that find_dataset() finds.
 ///
-/// Throws kg::Error when a file is missing (the message lists all that are), when read_idx() refuses one, or
-/// when they do not hold 28x28 images with one label in 0..9 each.
-Dataset load_dataset(const std::filesystem::path& directory);
+/// Throws kg::Error when find_dataset() or IdxReader does, or when the files do not hold at most a million
+/// 28x28 images with one label in 0..9 each. Of files whose header says otherwise the data are not read.
+Dataset load_dataset(const std::filesystem::path& place, const DatasetOptions& options = {});
 
 /// The data with the last `images` training images in place of the test images: to choose a recipe by what it
 /// has not been trained on, and leave the test images alone. Throws kg::Error unless both have an image.

@@ -39,6 +39,7 @@ void stop_on_signals() {
 struct Arguments {
   std::string model = "s7_final", device = "auto", dataset = "mnist";
   std::string data, out;
+  bool transposed = false;
   std::optional<int> epochs, batch_size, threads, validation;
   std::optional<double> learning_rate;
   std::uint64_t seed = 1;
@@ -66,13 +67,13 @@ std::filesystem::path data_directory(const Arguments& arguments) {
 }
 
 mnist::Dataset load_data(const Arguments& arguments) {
-  const std::filesystem::path directory = data_directory(arguments);
-  if (!std::filesystem::is_directory(directory))
-    throw kg::Error(
-        directory.string() +
-        ": no such folder, expected the four IDX files in it; --data DIR names another, for MNIST MNIST_DIR "
-        "does too, and scripts/get-mnist fetches that into data/mnist");
-  mnist::Dataset data = mnist::load_dataset(directory);
+  const std::filesystem::path place = data_directory(arguments);
+  if (arguments.data.empty() && !std::filesystem::exists(place))
+    throw kg::Error(place.string() +
+                    ": no such folder, expected one with the four IDX files; --data DIR names another, for "
+                    "MNIST MNIST_DIR "
+                    "does too, and scripts/get-mnist fetches that into data/mnist");
+  mnist::Dataset data = mnist::load_dataset(place, {.transposed = arguments.transposed});
   if (arguments.validation) return mnist::with_validation(std::move(data), *arguments.validation);
   return data;
 }
@@ -167,6 +168,7 @@ mnist::SweepOptions sweep_options(const Arguments& arguments, kg::Device device)
   if (arguments.nondeterministic) options.settings.push_back("--nondeterministic");
   const int threads = arguments.threads.value_or(std::max(1, kg::num_threads() / arguments.jobs));
   options.other_arguments = {"--threads", std::to_string(threads), "--data", data_directory(arguments)};
+  if (arguments.transposed) options.other_arguments.push_back("--transposed");
   return options;
 }
 
@@ -285,9 +287,12 @@ std::string decimal(const std::string& text) {
 void add_data_option(CLI::App& command, Arguments& arguments, const std::string& default_folder) {
   command
       .add_option("--data", arguments.data,
-                  "folder with the four IDX files (default: $MNIST_DIR, if set and these are MNIST, else " +
+                  "where the IDX files are: a folder (they may lie deeper in it), a zip archive, or "
+                  "FOLDER/BEGINNING of their names (default: $MNIST_DIR, if set and these are MNIST, else " +
                       default_folder + ")")
       ->type_name("DIR");
+  command.add_flag("--transposed", arguments.transposed,
+                   "the files have columns where rows should be, as EMNIST's do");
 }
 
 void add_dataset_option(CLI::App& command, Arguments& arguments, const std::string& description) {

@@ -46,7 +46,7 @@ TEST_CASE("read_idx names a file that is missing or no file", "[idx]") {
   CHECK(contains(error_reading(missing), missing.string()));
   CHECK(contains(error_reading(missing), "no such file"));
   CHECK(contains(error_reading(directory.path()), directory.path().string()));
-  CHECK(contains(error_reading(directory.path()), "not a regular file"));
+  CHECK(contains(error_reading(directory.path()), "is a folder, not a file"));
 }
 
 TEST_CASE("read_idx refuses what does not match its header", "[idx]") {
@@ -62,13 +62,19 @@ TEST_CASE("read_idx refuses what does not match its header", "[idx]") {
     return file;
   };
   const std::vector<Case> cases = {
-      {"an empty file", {}, "header is truncated"},
-      {"half a magic number", {0, 0, 8}, "ends before its magic number"},
+      {"an empty file", {}, "is an empty file"},
+      {"half a magic number", {0, 0, 8}, "(3 bytes), expected IDX data of unsigned bytes"},
+      {"a magic number alone", {0, 0, 8, 1}, "ends before its size 1 of 1"},
       {"half a size", Bytes(good.begin(), good.begin() + 10), "ends before its size 2 of 2"},
-      {"signed bytes", with_magic({0, 0, 9, 2}), "magic number is 0x00000902, expected 0x000008RR"},
-      {"a little-endian magic number", with_magic({2, 8, 0, 0}), "magic number is 0x02080000"},
-      {"no dimensions", with_magic({0, 0, 8, 0}), "magic number is 0x00000800"},
-      {"text", with_magic({'<', 'h', 't', 'm'}), "0x00000801 for labels, 0x00000803 for images"},
+      {"signed bytes", with_magic({0, 0, 9, 2}), "IDX data of signed byte elements"},
+      {"a little-endian magic number", with_magic({2, 8, 0, 0}), "magic number 0x02080000"},
+      {"no dimensions", with_magic({0, 0, 8, 0}), "magic number 0x00000800"},
+      {"int16", with_magic({0, 0, 11, 2}), "IDX data of int16 elements"},
+      {"int32", with_magic({0, 0, 12, 2}), "IDX data of int32 elements, expected unsigned bytes"},
+      {"float32", with_magic({0, 0, 13, 2}), "IDX data of float32 elements"},
+      {"float64", with_magic({0, 0, 14, 2}), "IDX data of float64 elements"},
+      {"an unknown type", with_magic({0, 0, 10, 2}), "magic number 0x00000a02"},
+      {"text", with_magic({'t', 'e', 'x', 't'}), "0x00000801 for labels, 0x00000803 for images"},
       {"missing data", Bytes(good.begin(), good.end() - 1), "announces 6 bytes, the file holds 5"},
       {"no data", idx_header({2, 3}), "announces 6 bytes, the file holds 0"},
       {"trailing data", idx_bytes({2, 3}, noise(7)), "trailing bytes: the header announces 6 bytes"},
@@ -133,6 +139,79 @@ TEST_CASE("read_idx refuses a gzip stream with any damaged bit", "[idx]") {
   Bytes wrong_checksum = zipped;
   wrong_checksum[zipped.size() - 8] ^= 1;
   CHECK(contains(error_reading(write_plain(directory / "crc", wrong_checksum)), "gzip stream is corrupt"));
+}
+
+TEST_CASE("read_idx says what a file is that is no IDX file", "[idx]") {
+  using namespace std::string_literals;
+  const TemporaryDirectory directory;
+  const Bytes good = idx_bytes({2}, {1, 2});
+  const std::vector<std::pair<Bytes, std::string>> cases = {
+      {bytes_of("<!DOCTYPE html><title>403 Forbidden</title>"), "is a web page (HTML)"},
+      {bytes_of("\xef\xbb\xbf \r\n<HTML><head>"), "is a web page (HTML)"},
+      {bytes_of("<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>"), "is a web page or XML"},
+      {bytes_of("{\"error\": \"not found\"}"), "is JSON"},
+      {bytes_of("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
+       "is a Git LFS pointer"},
+      {bytes_of("label,1x1,1x2,1x3\n5,0,0,0\n"), "is a table (CSV)"},
+      {bytes_of("404: Not Found"), "is text"},
+      {bytes_of("BZh91AY&SY"), "is bzip2 data"},
+      {bytes_of("\xfd"s + "7zXZ\0"s), "is xz data"},
+      {bytes_of("\x28\xb5\x2f\xfd\4"), "is Zstandard data"},
+      {bytes_of("7z\xbc\xaf\x27\x1c"), "is a 7-Zip archive"},
+      {bytes_of(std::string(257, 'a') + "ustar"), "is a tar archive"},
+      {bytes_of("\x93NUMPY\1"), "is a NumPy array"},
+      {bytes_of("MATLAB 5.0 MAT-file"), "is a MATLAB file"},
+      {bytes_of("\x89PNG\r\n\x1a\n"), "is a PNG picture"},
+      {gzip(good), "is gzip data within gzip data"},
+  };
+  for (const auto& [content, message] : cases) {
+    const std::string plain = error_reading(write_plain(directory / "plain", content));
+    const std::string zipped = error_reading(write_gzip(directory / "zipped", content));
+    INFO(plain << "\n" << zipped);
+    // Gzip data in itself is read.
+    CHECK(contains(plain, content == cases.back().first ? "nothing was thrown" : message));
+    CHECK(contains(zipped, message));
+    CHECK(contains(zipped, "within gzip data"));
+  }
+  const std::string archive = error_reading(write_zip(directory / "a.zip", {{"data", good}}));
+  CHECK(contains(archive, "is a zip archive"));
+  const std::string numpy = error_reading(write_zip(directory / "a.npz", {{"arr_0.npy", good}}));
+  CHECK(contains(numpy, "is a NumPy archive (.npz)"));
+}
+
+TEST_CASE("read_idx reads several gzip streams as one, and nothing behind them", "[idx]") {
+  const TemporaryDirectory directory;
+  const Bytes data = noise(1000), file = idx_bytes({1000}, data);
+  for (const std::size_t cut : {std::size_t{3}, std::size_t{8}, std::size_t{500}}) {
+    Bytes zipped = gzip({file.begin(), file.begin() + static_cast<long>(cut)});
+    const Bytes rest = gzip({file.begin() + static_cast<long>(cut), file.end()});
+    zipped.insert(zipped.end(), rest.begin(), rest.end());
+    CHECK(read_idx(write_plain(directory / "two", zipped)).data == data);
+    zipped.resize(zipped.size() - 1);
+    CHECK(contains(error_reading(write_plain(directory / "cut", zipped)), "gzip stream is truncated"));
+  }
+  for (const std::string_view more : {"garbage", "\x1f", "\x1f\x8b"}) {
+    Bytes zipped = gzip(file);
+    zipped.insert(zipped.end(), more.begin(), more.end());
+    CHECK(contains(error_reading(write_plain(directory / "more", zipped)), (directory / "more").string()));
+  }
+}
+
+TEST_CASE("read_idx reads a member of a zip archive, and sees that it is damaged", "[idx]") {
+  const TemporaryDirectory directory;
+  const Bytes data = noise(1000), file = idx_bytes({1000}, data);
+  const auto path = write_zip(directory / "a.zip", {{"b/plain", file}, {"zipped", gzip(file)}, {"b/", {}}});
+  CHECK(zip_members(path) == std::vector<std::string>{"b/plain", "zipped"});
+  CHECK(read_idx({path, "b/plain"}).data == data);
+  CHECK(read_idx({path, "zipped"}).data == data);
+  CHECK(contains(error_of([&] { read_idx({path, "nowhere"}); }), path.string() + ": nowhere"));
+
+  Bytes archive = read_plain(path);
+  archive[500] ^= 1;  // in the data of the first member
+  write_plain(path, archive);
+  CHECK(contains(error_of([&] { read_idx({path, "b/plain"}); }), "the zip archive is damaged"));
+  archive.resize(archive.size() / 2);
+  CHECK(contains(error_of([&] { zip_members(write_plain(path, archive)); }), "cannot be opened"));
 }
 
 }  // namespace
