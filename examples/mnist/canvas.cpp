@@ -140,6 +140,11 @@ void Canvas::set_font(const TextStyle& style) {
   cairo_select_font_face(context_.get(), "DejaVu Sans", CAIRO_FONT_SLANT_NORMAL,
                          style.bold ? CAIRO_FONT_WEIGHT_BOLD : CAIRO_FONT_WEIGHT_NORMAL);
   cairo_set_font_size(context_.get(), style.size);
+  // Cairo's own, which it takes without a word where fontconfig has none.
+  if (cairo_scaled_font_get_type(cairo_get_scaled_font(context_.get())) == CAIRO_FONT_TYPE_USER)
+    throw kg::Error(
+        "figures: the system has no font to write with, expected DejaVu Sans or any other that fontconfig "
+        "finds; Debian's package fonts-dejavu-core has it");
 }
 
 void Canvas::set_color(Color color) {

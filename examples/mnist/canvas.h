@@ -57,7 +57,7 @@ struct LineStyle {
 
 /// A white picture to draw on with anti-aliased lines and text, saved as a PNG. Lengths are in points; the
 /// PNG has two pixels per point. Text is in DejaVu Sans or what fontconfig has in its place; where it has no
-/// font at all, Cairo writes in a plain one of its own.
+/// font at all, writing throws kg::Error.
 class Canvas {
  public:
   Canvas(double width, double height);

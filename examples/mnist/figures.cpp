@@ -315,6 +315,8 @@ void draw_class_accuracies(Canvas& canvas, const MatrixLayout& layout, const Con
 
 }  // namespace
 
+void require_font() { Canvas(1, 1).text_width("0"); }
+
 void write_curves(const std::filesystem::path& path, std::span<const EpochMetrics> epochs,
                   std::span<const BatchMetrics> batches, const CurveTexts& texts) {
   check_epochs(path, epochs);

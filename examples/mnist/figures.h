@@ -13,6 +13,10 @@
 
 namespace mnist {
 
+/// Throws kg::Error where there is no font to write with: all that follow do so too, but at the end of what
+/// may be hours.
+void require_font();
+
 /// What the charts of a whole run say beside their curves.
 struct CurveTexts {
   std::string_view tested = test_name;          ///< name of the split that the network was tested on

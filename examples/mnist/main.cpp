@@ -3,13 +3,14 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <atomic>
-#include <charconv>
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
 #include <limits>
 #include <optional>
 
+#include "command_line.h"
+#include "figures.h"
 #include "files.h"
 #include "kernelgrad/kernelgrad.h"
 #include "png.h"
@@ -66,16 +67,25 @@ std::filesystem::path data_directory(const Arguments& arguments) {
   return "data/" + arguments.dataset;
 }
 
-mnist::Dataset load_data(const Arguments& arguments) {
+/// Where the data are. Throws kg::Error if there is nothing.
+std::filesystem::path require_data(const Arguments& arguments) {
   const std::filesystem::path place = data_directory(arguments);
-  if (arguments.data.empty() && !std::filesystem::exists(place))
+  if (!std::filesystem::exists(place))
     throw kg::Error(place.string() +
                     ": no such folder, expected one with the four IDX files; --data DIR names another, for "
                     "MNIST MNIST_DIR "
                     "does too, and scripts/get-mnist fetches that into data/mnist");
-  mnist::Dataset data = mnist::load_dataset(place, {.transposed = arguments.transposed});
-  if (arguments.validation) return mnist::with_validation(std::move(data), *arguments.validation);
-  return data;
+  return place;
+}
+
+mnist::Dataset load_data(const Arguments& arguments) {
+  mnist::Dataset data = mnist::load_dataset(require_data(arguments), {.transposed = arguments.transposed});
+  if (!arguments.validation) return data;
+  if (*arguments.validation >= data.train.count)
+    throw mnist::UsageError(fmt::format(
+        "--validation: \"{}\" given, expected a whole number from 1 to {}: there are {} training images",
+        *arguments.validation, data.train.count - 1, data.train.count));
+  return mnist::with_validation(std::move(data), *arguments.validation);
 }
 
 /// Sets which implementation of the operations runs on the device, as far as the arguments say it.
@@ -84,7 +94,7 @@ void choose_kernels(const Arguments& arguments, kg::Device device) {
                                  .deterministic = !arguments.nondeterministic};
   const bool says_something = !arguments.kernels.empty() || options.allow_tf32 || !options.deterministic;
   if (says_something && !device.is_cuda())
-    throw kg::Error(
+    throw mnist::UsageError(
         "--kernels, --allow-tf32 and --nondeterministic are for --device cuda, and the device is " +
         device.name());
   if (!arguments.kernels.empty()) kg::set_kernel_policy(arguments.kernels);
@@ -109,9 +119,19 @@ ChosenDevice choose_device(const Arguments& arguments) {
                               kg::num_threads() == 1 ? "" : "s")};
 }
 
+void check_batch_size(const Arguments& arguments, const mnist::Dataset& data) {
+  if (arguments.batch_size && *arguments.batch_size > data.train.count)
+    throw mnist::UsageError(fmt::format(
+        "--batch-size: \"{}\" given, expected a whole number from 2 to {}, the number of training images",
+        *arguments.batch_size, data.train.count));
+}
+
 int run_train(const Arguments& arguments) {
   const mnist::Recipe& recipe = mnist::find_recipe(arguments.model);
+  mnist::require_no_file(arguments.out);
+  mnist::require_font();
   const mnist::Dataset data = load_data(arguments);
+  check_batch_size(arguments, data);
   const auto [device, device_line] = choose_device(arguments);
   const std::filesystem::path out =
       arguments.out.empty() ? fmt::format("runs/{}-seed{}", recipe.id, arguments.seed) : arguments.out;
@@ -137,8 +157,9 @@ int run_train(const Arguments& arguments) {
                                                   .graph = !arguments.no_graph},
                                                  stop);
   if (result.interrupted) {
-    fmt::print(stderr, "{}; {} {}\n", result.last_line,
-               result.epochs.empty() ? "nothing was written to" : "what there is of it is in", out.string());
+    mnist::complain(fmt::format(
+        "{}; {} {}", result.last_line,
+        result.epochs.empty() ? "nothing was written to" : "what there is of it is in", out.string()));
     return 130;
   }
   fmt::print("{}\n", result.last_line);
@@ -173,9 +194,11 @@ mnist::SweepOptions sweep_options(const Arguments& arguments, kg::Device device)
 }
 
 int run_sweep(const Arguments& arguments) {
+  mnist::require_no_file(arguments.out);
+  require_data(arguments);
+  mnist::require_font();
   const auto [device, device_line] = choose_device(arguments);
   const mnist::SweepOptions options = sweep_options(arguments, device);
-  for (const std::string& id : options.ids) mnist::find_recipe(id);
   const mnist::Dataset data = load_data(arguments);
   fmt::print("{}", device_line);
   stop_on_signals();
@@ -183,14 +206,14 @@ int run_sweep(const Arguments& arguments) {
   std::signal(SIGCHLD, SIG_DFL);
   const mnist::SweepResult result = mnist::sweep(data, options, stop);
   if (result.interrupted) {
-    fmt::print(stderr, "interrupted: {} of {} runs are done; the same command does the rest\n", result.done,
-               result.runs);
+    mnist::complain(fmt::format("interrupted: {} of {} runs are done; the same command does the rest",
+                                result.done, result.runs));
     return 130;
   }
   if (result.failed == 0) return 0;
-  fmt::print(stderr, "{} of {} runs failed: see output.txt in their folders below {}\n", result.failed,
-             result.runs, options.out.string());
-  return 1;
+  mnist::complain(fmt::format("{} of {} runs failed: see output.txt in their folders below {}", result.failed,
+                              result.runs, options.out.string()));
+  return mnist::failed;
 }
 
 /// A network with the weights of a checkpoint, which names its model.
@@ -213,6 +236,10 @@ kg::nn::Sequential load_network(const Arguments& arguments, kg::Device device) {
 }
 
 int run_eval(const Arguments& arguments) {
+  mnist::require_file(arguments.checkpoint);
+  mnist::require_no_file(arguments.out);
+  require_data(arguments);
+  if (!arguments.out.empty()) mnist::require_font();
   const auto [device, device_line] = choose_device(arguments);
   fmt::print("{}", device_line);
   kg::nn::Sequential network = load_network(arguments, device);
@@ -230,6 +257,7 @@ int run_eval(const Arguments& arguments) {
 }
 
 int run_predict(const Arguments& arguments) {
+  mnist::require_file(arguments.checkpoint);
   const kg::Device device = choose_device(arguments).device;
   kg::nn::Sequential network = load_network(arguments, device);
   const kg::NoGrad no_grad;
@@ -275,14 +303,7 @@ int run_receptive_field(const Arguments& arguments) {
   return 0;
 }
 
-/// A whole number as people write it. CLI11 would take 010 for 8, and what is too large for something else.
-std::string decimal(const std::string& text) {
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error == std::errc() && end == text.data() + text.size() && std::to_string(number) == text) return {};
-  return fmt::format("{} given, expected a whole number from 0 to {}", text,
-                     std::numeric_limits<std::uint64_t>::max());
-}
+constexpr std::uint64_t max_int = std::numeric_limits<int>::max();
 
 void add_data_option(CLI::App& command, Arguments& arguments, const std::string& default_folder) {
   command
@@ -297,7 +318,7 @@ void add_data_option(CLI::App& command, Arguments& arguments, const std::string&
 
 void add_dataset_option(CLI::App& command, Arguments& arguments, const std::string& description) {
   command.add_option("--dataset", arguments.dataset, description)
-      ->check(CLI::IsMember({"mnist", "fashion-mnist"}))
+      ->check(mnist::one_of({"mnist", "fashion-mnist"}))
       ->capture_default_str();
 }
 
@@ -308,18 +329,18 @@ void add_data_options(CLI::App& command, Arguments& arguments) {
 
 void add_device_options(CLI::App& command, Arguments& arguments) {
   command.add_option("--device", arguments.device, "auto, cpu or cuda")
-      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+      ->check(mnist::one_of({"auto", "cpu", "cuda"}))
       ->capture_default_str();
   command
       .add_option("--threads", arguments.threads,
                   "CPU threads (default: every core); results do not depend on it")
-      ->check(decimal)
-      ->check(CLI::Range(1, 1024))
+      ->check(mnist::whole_number(1, 1024))
       ->type_name("N");
   command
       .add_option("--kernels", arguments.kernels,
                   "on cuda: native, cudnn or fastest, for all operations or as OPERATION=POLICY,... "
                   "(default: $KERNELGRAD_KERNELS, else native)")
+      ->check(mnist::taken_by([](const std::string& text) { kg::set_kernel_policy(text); }))
       ->type_name("POLICY");
   command.add_flag("--allow-tf32", arguments.allow_tf32,
                    "on cuda: cuDNN and cuBLAS may round factors to TF32");
@@ -331,22 +352,20 @@ void add_validation_option(CLI::App& command, Arguments& arguments) {
   command
       .add_option("--validation", arguments.validation,
                   "hold the last N training images out, and test on them instead of on the test images")
-      ->check(decimal)
-      ->check(CLI::Range(1, 59'999))
+      ->check(mnist::whole_number(1, max_int))
       ->type_name("N");
 }
 
 void add_seed_option(CLI::App& command, Arguments& arguments, const std::string& description) {
   command.add_option("--seed", arguments.seed, description)
-      ->check(decimal)
+      ->check(mnist::whole_number(0, std::numeric_limits<std::uint64_t>::max()))
       ->type_name("S")
       ->capture_default_str();
 }
 
 void add_epochs_option(CLI::App& command, Arguments& arguments, const std::string& description) {
   command.add_option("--epochs", arguments.epochs, description)
-      ->check(decimal)
-      ->check(CLI::Range(1, 1'000'000))
+      ->check(mnist::whole_number(1, 1'000'000))
       ->type_name("N");
 }
 
@@ -357,17 +376,17 @@ void add_checkpoint_argument(CLI::App& command, Arguments& arguments) {
 void add_train(CLI::App& app, Arguments& arguments) {
   CLI::App& train = *app.add_subcommand("train", "Train a model and write checkpoint, metrics and figures");
   train.add_option("--model", arguments.model, "which recipe (see `mnist list`)")
+      ->check(mnist::taken_by(mnist::find_recipe))
       ->type_name("ID")
       ->capture_default_str();
   add_epochs_option(train, arguments, "default: the recipe's");
   train.add_option("--batch-size", arguments.batch_size, "default: the recipe's")
-      ->check(decimal)
-      ->check(CLI::Range(2, 60'000))
+      ->check(mnist::whole_number(2, max_int))
       ->type_name("N");
   train
       .add_option("--lr", arguments.learning_rate,
                   "learning rate of the first epoch, of one-cycle the largest (default: the recipe's)")
-      ->check(CLI::Range(0.0, std::numeric_limits<double>::max()))
+      ->check(mnist::number_from_zero())
       ->type_name("RATE");
   add_validation_option(train, arguments);
   add_seed_option(train, arguments, "the same seed gives the same checkpoint, byte for byte");
@@ -382,16 +401,18 @@ void add_train(CLI::App& app, Arguments& arguments) {
 
 void add_sweep(CLI::App& app, Arguments& arguments) {
   CLI::App& sweep = *app.add_subcommand("sweep", "Train many models with many seeds and compare them");
-  sweep.add_option("ID", arguments.ids, "which recipes (see `mnist list`; default: all)");
-  sweep.add_option("--seeds", arguments.seeds, "which seeds, as 1,2,3 or 1-3")->capture_default_str();
+  sweep.add_option("ID", arguments.ids, "which recipes (see `mnist list`; default: all)")
+      ->check(mnist::taken_by(mnist::find_recipe));
+  sweep.add_option("--seeds", arguments.seeds, "which seeds, as 1,2,3 or 1-3")
+      ->check(mnist::taken_by(mnist::parse_seeds))
+      ->capture_default_str();
   add_epochs_option(sweep, arguments, "default: each recipe's");
   sweep
       .add_option(
           "--jobs", arguments.jobs,
           "how many runs train at the same time; each gets its share of the cores unless --threads says "
           "how many")
-      ->check(decimal)
-      ->check(CLI::Range(1, 1024))
+      ->check(mnist::whole_number(1, 1024))
       ->type_name("N")
       ->capture_default_str();
   sweep
@@ -428,17 +449,50 @@ void add_tables(CLI::App& app, Arguments& arguments) {
   CLI::App& rf = *app.add_subcommand(
       "rf", "Print what each of a model's layers sees of the image (its receptive field)");
   for (CLI::App* command : {&summary, &rf})
-    command->add_option("ID", arguments.model, "which model (see `mnist list`)")->required();
+    command->add_option("ID", arguments.model, "which model (see `mnist list`)")
+        ->check(mnist::taken_by(mnist::find_recipe))
+        ->required();
+}
+
+/// `mnist help` and `mnist help COMMAND` are `mnist --help` and `mnist COMMAND --help`.
+void add_help(CLI::App& app, std::string& about) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands(nullptr)) names.push_back(command->get_name());
+  app.add_subcommand("help", "Explain a command")
+      ->add_option("COMMAND", about, "which command")
+      ->check(mnist::one_of(names));
 }
 
 int run(int argc, char** argv) {
   Arguments arguments;
+  std::string about;
   CLI::App app("Trains and applies small networks for MNIST.", "mnist");
   app.require_subcommand(1);
   app.set_version_flag("--version", fmt::format("mnist (kernelgrad) {}", kg::version()),
                        "print the version and exit");
   for (const auto add : {add_train, add_sweep, add_eval, add_predict, add_tables}) add(app, arguments);
-  CLI11_PARSE(app, argc, argv);
+  add_help(app, about);
+  // The commands would inherit it.
+  app.footer(
+      "`mnist COMMAND --help` explains a command.\n"
+      "Exit codes: 0 success, 1 the command failed, 2 the command line cannot be carried out as it is.");
+  if (argc < 2) {
+    mnist::complain(app.help());
+    return mnist::misused;
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help_or_version) {
+    return app.exit(help_or_version);
+  } catch (const CLI::ParseError& error) {
+    mnist::complain(mnist::explain(app, error));
+    return mnist::misused;
+  }
+  if (app.got_subcommand("help")) {
+    app.clear();  // otherwise it helps with `help`
+    fmt::print("{}", about.empty() ? app.help() : app.get_subcommand(about)->help(app.get_name()));
+    return 0;
+  }
   if (app.got_subcommand("train")) return run_train(arguments);
   if (app.got_subcommand("sweep")) return run_sweep(arguments);
   if (app.got_subcommand("eval")) return run_eval(arguments);
@@ -448,14 +502,20 @@ int run(int argc, char** argv) {
   return run_receptive_field(arguments);
 }
 
+/// Throws kg::Error if something that was printed has not been written.
+void check_standard_output() {
+  if (std::fflush(stdout) != 0 || std::ferror(stdout)) throw kg::Error("standard output cannot be written");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) try {
+  mnist::occupy_standard_streams();
   const int status = run(argc, argv);
-  if (std::fflush(stdout) != 0 || std::ferror(stdout)) throw kg::Error("standard output cannot be written");
+  check_standard_output();
   return status;
 } catch (const std::exception& error) {
-  std::fflush(stdout);
-  fmt::print(stderr, "mnist: {}\n", error.what());
-  return 1;
+  const bool printed = std::fflush(stdout) == 0 && !std::ferror(stdout);
+  mnist::complain(std::string("mnist: ") + (printed ? error.what() : "standard output cannot be written"));
+  return dynamic_cast<const mnist::UsageError*>(&error) ? mnist::misused : mnist::failed;
 }

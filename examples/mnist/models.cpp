@@ -1,11 +1,14 @@
 #include "models.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <string>
 #include <vector>
 
 #include "kernelgrad/error.h"
 #include "models/recipes.h"
+#include "suggest.h"
 
 namespace mnist {
 
@@ -23,9 +26,10 @@ std::span<const Recipe> recipes() {
 const Recipe& find_recipe(std::string_view id) {
   const auto found = std::ranges::find(recipes(), id, &Recipe::id);
   if (found != recipes().end()) return *found;
-  std::string known;
-  for (const Recipe& recipe : recipes()) known += (known.empty() ? "" : ", ") + std::string(recipe.id);
-  throw kg::Error("unknown model \"" + std::string(id) + "\", expected one of: " + known);
+  std::vector<std::string> known;
+  for (const Recipe& recipe : recipes()) known.emplace_back(recipe.id);
+  throw kg::Error(fmt::format("unknown model \"{}\"{}, expected one of: {}", id, did_you_mean(id, known),
+                              fmt::join(known, ", ")));
 }
 
 }  // namespace mnist

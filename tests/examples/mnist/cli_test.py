@@ -154,7 +154,10 @@ class Help(Test):
         for command in [[], *([command] for command in COMMANDS)]:
             with self.subTest(command=command):
                 self.assertIn("Usage: mnist", self.succeed(*command, "--help"))
+                self.assertEqual(self.succeed(*command, "-h"), self.succeed(*command, "--help"))
+                self.assertEqual(self.succeed("help", *command), self.succeed(*command, "--help"))
         self.assertEqual([name for name in COMMANDS if name not in self.succeed("--help")], [])
+        self.assertIn("Exit codes: 0 success, 1", self.succeed("--help"))
         train_help = self.succeed("train", "--help")
         for option in "model epochs batch-size seed device threads out data quiet no-graph".split():
             self.assertIn(f"--{option}", train_help)
@@ -184,35 +187,120 @@ class Help(Test):
 
 
 class WrongArguments(Test):
-    def test_unknown_words(self):
+    def misuse(self, parts, *arguments, **options):
+        """A command line that is refused before anything is read or done: exit code 2."""
+        result = self.fail_with(parts, *arguments, code=2, **options)
+        self.assertEqual(result.stdout, "")
+        return result.stderr
+
+    def test_misuse(self):
+        whole = "expected a whole number from"
         for arguments, parts in [
-            (["train", "--modle", "s7_final"], ["--modle", "--help"]),
-            (["fit"], ["subcommand", "--help"]),
-            ([], ["--help"]),
-            (["train", "--device", "tpu"], ["tpu", "auto", "cpu", "cuda"]),
-            (["eval", "x", "--device", "gpu"], ["gpu", "auto", "cpu", "cuda"]),
-            (["train", "--dataset", "cifar"], ["cifar", "fashion-mnist"]),
-            (["train", "--epochs", "0"], ["--epochs", "0"]),
-            (["train", "--epochs", "few"], ["--epochs", "few"]),
-            (["train", "--batch-size", "1"], ["--batch-size", "1"]),
-            (["train", "--threads", "0"], ["--threads", "0"]),
-            (["train", "--seed", "-1"], ["--seed", "-1"]),
-            (["train", "--seed", "010"], ["--seed", "010"]),
-            (["train", "--seed", str(2 ** 64)], ["--seed", str(2 ** 64)]),
-            (["train", "--epochs", "0x10"], ["--epochs", "0x10"]),
-            (["train", "--lr", "-0.1"], ["--lr", "-0.1"]),
-            (["eval"], ["CHECKPOINT", "--help"]),
-            (["predict", "model.safetensors"], ["FILE.png", "--help"]),
-            (["summary"], ["ID", "--help"]),
-            (["rf"], ["ID", "--help"]),
+            ([], ["Usage: mnist", "train", "sweep", "eval", "predict"]),
+            (["fit"], ["unknown command fit", "expected one of: train, sweep", "mnist --help"]),
+            (["--seed", "1"], ["unknown option --seed", "mnist --help"]),
+            (["--quiet", "train"], ["unknown option --quiet"]),
+            (["train", "--learning-rate", "1"], ["unknown option --learning-rate", "mnist train --help"]),
+            (["train", "--epochs"], ["--epochs"]),
+            (["train", "--epochs", "1", "--epochs", "2"], ["--epochs"]),
+            (["train", "--quiet=maybe"], ["quiet"]),
+            (["train", "extra"], ["unexpected argument extra", "mnist train --help"]),
+            (["list", "s7_final"], ["unexpected argument s7_final", "mnist list --help"]),
+            (["help", "fit"], ["fit", "train, sweep, eval"]),
+            (["train", "--device", "opencl"], ["--device", '"opencl" given, expected one of: auto, cpu, cuda']),
+            (["sweep", "--device", ""], ["--device", '"" given, expected one of: auto, cpu, cuda']),
+            (["eval", "x", "--device", "gpu"], ["--device", '"gpu" given']),
+            (["train", "--dataset", "cifar"], ["--dataset", '"cifar" given, expected one of: mnist, fashion-mnist']),
+            (["train", "--epochs", "0"], ["--epochs", '"0" given', f"{whole} 1 to 1000000"]),
+            (["train", "--epochs", "1000001"], ["--epochs", f"{whole} 1 to 1000000"]),
+            (["train", "--epochs", "few"], ["--epochs", '"few" given', f"{whole} 1 to 1000000"]),
+            (["train", "--epochs", "1.5"], ["--epochs", '"1.5" given', whole]),
+            (["train", "--epochs", "0x10"], ["--epochs", '"0x10" given', whole]),
+            (["train", "--epochs", " 1"], ["--epochs", '" 1" given', whole]),
+            (["train", "--epochs", str(2 ** 32 + 1)], ["--epochs", str(2 ** 32 + 1), whole]),
+            (["train", "--batch-size", "1"], ["--batch-size", '"1" given', f"{whole} 2 to"]),
+            (["train", "--validation", "0"], ["--validation", '"0" given', f"{whole} 1 to"]),
+            (["train", "--threads", "0"], ["--threads", '"0" given', f"{whole} 1 to 1024"]),
+            (["train", "--threads", "1025"], ["--threads", '"1025" given', f"{whole} 1 to 1024"]),
+            (["train", "--threads", ""], ["--threads", '"" given', whole]),
+            (["sweep", "--jobs", "0"], ["--jobs", '"0" given', f"{whole} 1 to 1024"]),
+            (["train", "--seed", "-1"], ["--seed", '"-1" given', f"{whole} 0 to {2 ** 64 - 1}"]),
+            (["train", "--seed", "010"], ["--seed", '"010" given', whole]),
+            (["train", "--seed", str(2 ** 64)], ["--seed", f'"{2 ** 64}" given', whole]),
+            (["train", "--lr", "-0.1"], ["--lr", '"-0.1" given, expected a number of at least 0']),
+            (["train", "--lr", "nan"], ["--lr", '"nan" given, expected a number of at least 0']),
+            (["train", "--lr", "inf"], ["--lr", '"inf" given, expected a number of at least 0']),
+            (["train", "--lr", "1e400"], ["--lr", '"1e400" given']),
+            (["train", "--lr", "0,1"], ["--lr", '"0,1" given']),
+            (["sweep", "--seeds", "3-1"], ["--seeds", '"3-1" given']),
+            (["sweep", "--seeds", "1,,2"], ["--seeds", '"1,,2" given']),
+            (["sweep", "--seeds", "1-10001"], ["--seeds", "10000"]),
+            (["eval", "x", "--kernels", "best"], ["--kernels", "best"]),
+            (["train", "--device", "cpu", "--kernels", "native"], ["--kernels", "--device cuda", "cpu"]),
+            (["train", "--device", "cpu", "--allow-tf32"], ["--allow-tf32", "--device cuda", "cpu"]),
+            (["eval"], ["CHECKPOINT", "mnist eval --help"]),
+            (["predict", "model.safetensors"], ["FILE", "mnist predict --help"]),
+            (["summary"], ["ID", "mnist summary --help"]),
+            (["rf"], ["ID", "mnist rf --help"]),
         ]:
             with self.subTest(arguments=arguments):
-                self.fail_with(parts, *arguments, code=None)
+                self.misuse(parts, *arguments, cwd=self.directory, environment={"MNIST_DIR": str(DATA)})
+        self.assertEqual(names_in(self.directory), [])
 
-    def test_unknown_model(self):
-        self.fail_with(['"s8_final"', "s7_final"], "train", "--model", "s8_final", "--data", DATA, "--out", "out")
-        for command in ("summary", "rf"):
-            self.fail_with(['"s8_final"', "s7_final"], command, "s8_final")
+    def test_typos_get_a_suggestion(self):
+        for arguments, meant in [
+            (["trian"], "train"), (["Train"], "train"), (["swep"], "sweep"), (["predit", "x", "y"], "predict"),
+            (["evaluate", "x"], None), (["xyz"], None),
+            (["train", "--modle", "s7_final"], "--model"), (["train", "--epoch=3"], "--epochs"),
+            (["train", "--batchsize", "3"], "--batch-size"), (["train", "--batch_size", "3"], "--batch-size"),
+            (["sweep", "--job", "2"], "--jobs"), (["eval", "x", "--dat", "y"], "--data"),
+            (["predict", "x", "y", "--thread", "2"], "--threads"), (["--versoin"], "--version"),
+            (["train", "--momentum", "1"], None),
+            (["train", "--model", "s7_finl"], "s7_final"), (["summary", "S7_FINAL"], "s7_final"),
+            (["rf", "s7-final"], "s7_final"), (["sweep", "s7_final", "kernelgrad8k"], "kernelgrad_8k"),
+            (["train", "--model", "resnet18"], None),
+            (["train", "--device", "cdua"], "cuda"), (["train", "--device", "CPU"], "cpu"),
+            (["train", "--dataset", "fashion_mnist"], "fashion-mnist"), (["help", "tarin"], "train"),
+        ]:
+            with self.subTest(arguments=arguments):
+                error = self.misuse([], *arguments)
+                if meant:
+                    self.assertIn(f"(did you mean {meant}?)", error)
+                else:
+                    self.assertNotIn("did you mean", error)
+
+    def test_ranges_are_those_of_the_data(self):
+        for arguments, parts in [
+            (["--batch-size", TRAIN_IMAGES + 1], ["--batch-size", f"from 2 to {TRAIN_IMAGES},"]),
+            (["--validation", TRAIN_IMAGES], ["--validation", f"from 1 to {TRAIN_IMAGES - 1}:"]),
+            (["--validation", 50, "--batch-size", TRAIN_IMAGES - 49], ["--batch-size", f"from 2 to {TRAIN_IMAGES - 50},"]),
+        ]:
+            self.misuse(parts, "train", "--data", DATA, "--device", "cpu", "--out", self.directory / "out", *arguments)
+        self.assertEqual(names_in(self.directory), [])
+        for arguments in (["--batch-size", TRAIN_IMAGES], ["--validation", TRAIN_IMAGES - 2, "--batch-size", 2]):
+            self.train("--epochs", 1, "--quiet", *arguments, out=self.directory / f"run{len(arguments)}")
+
+    def test_files_are_looked_for_first(self):
+        """Before anything else is read or printed: the rest of each command line is wrong as well."""
+        nowhere, file = self.directory / "nowhere", self.directory / "file"
+        file.write_text("text")
+        model = RUN / "model.safetensors"
+        for path, part, arguments in [
+            (nowhere, "No such file", ["eval", nowhere, "--data", self.directory]),
+            (nowhere, "No such file", ["predict", nowhere, nowhere]),
+            (self.directory, "is a folder", ["eval", self.directory]),
+            (self.directory, "is a folder", ["predict", self.directory, nowhere]),
+            (file, "is a file", ["eval", model, "--out", file, "--data", nowhere]),
+            (file, "is a file", ["train", "--out", file, "--data", nowhere]),
+            (file, "is a file", ["sweep", "--out", file, "--data", nowhere]),
+            (nowhere, "no such folder", ["eval", model, "--data", nowhere]),
+            (nowhere, "no such folder", ["train", "--data", nowhere]),
+            (nowhere, "no such folder", ["sweep", "--data", nowhere]),
+        ]:
+            with self.subTest(arguments=arguments):
+                result = self.fail_with([f"mnist: {path}: {part}"], *arguments)
+                self.assertEqual(result.stdout, "")
+        self.assertEqual(names_in(self.directory), ["file"])
 
     def test_device(self):
         chosen = self.succeed("eval", RUN / "model.safetensors", "--data", DATA, "--threads", 2).splitlines()[0]
@@ -488,9 +576,9 @@ class Sweep(Test):
         for arguments, parts in [(["sweep", "s8_final"], ['"s8_final"', "expected one of", "s7_final"]),
                                  (["sweep", "--seeds", "3-1"], ["seeds", "3-1"]),
                                  (["sweep", "--seeds", "one"], ["seeds", "one"])]:
-            self.fail_with(parts, *arguments, "--data", DATA, "--out", self.out)
+            self.fail_with(parts, *arguments, "--data", DATA, "--out", self.out, code=2)
         for arguments in (["--jobs", 0], ["--epochs", 0], ["--threads", 0]):
-            self.fail_with(arguments[:1], *self.arguments, *arguments, code=None)
+            self.fail_with(arguments[:1], *self.arguments, *arguments, code=2)
         self.fail_with([self.directory / "nowhere"], "sweep", "--data", self.directory / "nowhere", "--out", self.out)
         self.assertFalse(self.out.exists())
 
@@ -527,7 +615,7 @@ class Sweep(Test):
         self.assertIn("180 training images, 20 validation images",
                       (self.out / "s7_final-seed1" / "train.log").read_text())
         self.fail_with(["give another folder"], *arguments)
-        self.fail_with(["validation", "200"], *arguments, "--validation", 200)
+        self.fail_with(["validation", "200"], *arguments, "--validation", 200, code=2)
 
 
 class Interruption(Test):
@@ -597,6 +685,44 @@ class Unwritable(Test):
 
     def train_into(self, out, parts, **options):
         self.fail_with(parts, "train", "--epochs", 1, "--device", "cpu", "--data", DATA, "--out", out, **options)
+
+    def test_closed_standard_output(self):
+        for command in (["list"], ["--help"], ["eval", RUN / "model.safetensors", "--data", DATA, "--out", "out"],
+                        ["train", "--epochs", 1, "--data", DATA, "--out", "run"]):
+            with self.subTest(command=command):
+                result = subprocess.run(["sh", "-c", 'exec "$0" "$@" <&- >&-', MNIST, *map(str, command)],
+                                        stderr=subprocess.PIPE, text=True, timeout=TIMEOUT, env=ENVIRONMENT,
+                                        cwd=self.directory)
+                self.check_clean(subprocess.CompletedProcess(command, result.returncode, "", result.stderr))
+                self.assertEqual(result.returncode, 1)
+                self.assertEqual(result.stderr, "mnist: standard output cannot be written\n")
+
+    def test_closed_standard_error(self):
+        """What is printed or written goes nowhere else, and the exit code stays."""
+        for command, code in (["list"], 0), (["fit"], 2), (["eval", "nowhere"], 1), (["train", "--model", "x"], 2):
+            with self.subTest(command=command):
+                result = subprocess.run(["sh", "-c", 'exec "$0" "$@" <&- 2>&-', MNIST, *command],
+                                        stdout=subprocess.PIPE, text=True, timeout=TIMEOUT, env=ENVIRONMENT)
+                self.assertEqual(result.returncode, code)
+        out = self.directory / "run"
+        result = subprocess.run(["sh", "-c", 'exec "$0" "$@" <&- 2>&-', MNIST, "train", "--quiet", "--epochs", "1",
+                                 "--device", "cpu", "--data", str(DATA), "--out", str(out)],
+                                stdout=subprocess.PIPE, text=True, timeout=TIMEOUT, env=ENVIRONMENT)
+        self.assertEqual(result.returncode, 0)
+        self.assertEqual(names_in(out), FILES)
+        self.succeed("eval", out / "model.safetensors", "--data", DATA)
+
+    def test_no_font(self):
+        """Said before anything is trained, by whatever draws figures."""
+        fonts = self.directory / "fonts.conf"
+        fonts.write_text('<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig></fontconfig>')
+        environment = {"FONTCONFIG_FILE": str(fonts)}
+        for command in (["train", "--epochs", 1], ["sweep"], ["eval", RUN / "model.safetensors"]):
+            with self.subTest(command=command):
+                self.fail_with(["no font", "fonts-dejavu-core"], *command, "--data", DATA, "--out",
+                               self.directory / "out", environment=environment)
+        self.assertEqual(names_in(self.directory), ["fonts.conf"])
+        self.succeed("eval", RUN / "model.safetensors", "--data", DATA, environment=environment)
 
     def test_no_folder(self):
         file = self.directory / "file"
