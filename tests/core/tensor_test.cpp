@@ -146,12 +146,45 @@ TEST_CASE("What an integer type cannot hold is refused", "[tensor][errors]") {
         std::vector<std::int32_t>(2, std::numeric_limits<std::int32_t>::min()));
 }
 
-TEST_CASE("to is not differentiable, and says so", "[tensor][errors]") {
-  const Tensor x = random({3}).set_requires_grad();
-  check_error([&] { (x * 2).to(DType::float32); }, {"Tensor::to", "mul", "detach()"});
-  CHECK((x * 2).detach().to(DType::float32).dtype() == DType::float32);
-  const NoGrad no_grad;
-  CHECK((x * 2).to(DType::float32).dtype() == DType::float32);
+TEST_CASE("to is differentiable between floating-point types and devices, whatever the tensor has already",
+          "[tensor]") {
+  for (const DType from : {DType::float32, DType::float64})
+    for (const DType to : {DType::float32, DType::float64})
+      for (const Device here : devices())
+        for (const Device there : devices()) {
+          INFO(name_of(from) << " on " << here.name() << " to " << name_of(to) << " on " << there.name());
+          Tensor x = random({3}, from, 1, here).set_requires_grad();
+          const Tensor y = (x * 2).to(to).to(there);
+          CHECK(y.dtype() == to);
+          CHECK(y.device() == there);
+          CHECK(y.requires_grad());
+          y.backward(Tensor::from(std::vector<double>{1, 2, 3}, {3}).to(to).to(there));
+          CHECK(x.grad().dtype() == from);
+          CHECK(x.grad().device() == here);
+          CHECK(to_doubles(x.grad()) == std::vector<double>{2, 4, 6});
+          const NoGrad no_grad;
+          CHECK(!(x * 2).to(to).to(there).requires_grad());
+        }
+}
+
+TEST_CASE("to of a leaf leads back to the leaf", "[tensor]") {
+  Tensor x = random({3}).set_requires_grad();
+  for (const Tensor& y : {x.to(DType::float64), x.to(DType::float32)}) {
+    x.set_grad({});
+    sum(y).backward();
+    CHECK(to_doubles(x.grad()) == std::vector<double>(3, 1));
+  }
+  CHECK(x.to(DType::float32).grad_fn_name() == "to");
+}
+
+TEST_CASE("to an integer type leaves the graph", "[tensor]") {
+  const Tensor x = Tensor::full({3}, 7).set_requires_grad();
+  for (const DType dtype : {DType::uint8, DType::int32, DType::int64})
+    for (const Tensor& tensor : {x, x * 2}) {
+      const Tensor y = tensor.to(dtype);
+      CHECK(!y.requires_grad());
+      CHECK(y.is_leaf());
+    }
 }
 
 TEST_CASE("item gives the only element of any dtype", "[tensor]") {

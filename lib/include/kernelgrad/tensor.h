@@ -114,10 +114,11 @@ class Tensor {
   /// The value of a tensor with one element, converted to double. Throws Error if there are more or fewer.
   double item() const;
 
-  /// This tensor if it is on the device already, otherwise a copy there. Not differentiable: throws Error on
-  /// a tensor that an operation computed from one requiring gradients.
+  /// This tensor if it is on the device already, otherwise a copy there. Differentiable: the gradient goes
+  /// back to where this tensor is.
   Tensor to(Device device) const;
-  /// This tensor if it has the dtype already, otherwise a converted copy. Not differentiable, as above.
+  /// This tensor if it has the dtype already, otherwise a converted copy. Between floating-point types
+  /// differentiable, the gradient being converted back; a copy of an integer type is outside the graph.
   /// Throws Error if an integer type cannot hold a floating-point element. Conversion runs on the host: meant
   /// for setting things up, not for the inner loop.
   Tensor to(DType dtype) const;

@@ -158,35 +158,31 @@ double Tensor::item() const {
   return visit_any(dtype(), [&]<class T>(Type<T>) { return static_cast<double>(to_vector<T>()[0]); });
 }
 
-namespace {
-
-void require_outside_graph(const Tensor& tensor, const char* function) {
-  if (!tensor.is_leaf() && grad_is_enabled())
-    throw Error(std::string(function) + ": not differentiable, and the tensor is the result of " +
-                std::string(tensor.grad_fn_name()) + "; call detach() first");
-}
-
-}  // namespace
-
 Tensor Tensor::to(Device target) const {
-  if (device() == target) return *this;
-  require_outside_graph(*this, "Tensor::to");
+  const Device from = device();
+  if (from == target) return *this;
   Tensor result = empty(shape(), {.dtype = dtype(), .device = target});
   result.copy_from(*this);
-  return result;
+  return record("to", result, {*this}, [from](const BackwardCall& call) -> std::vector<Tensor> {
+    return {call.grad_output.to(from)};
+  });
 }
 
 Tensor Tensor::to(DType target) const {
-  if (dtype() == target) return *this;
-  require_outside_graph(*this, "Tensor::to");
+  const DType from = dtype();
+  if (from == target) return *this;
   Tensor converted = empty(shape(), {.dtype = target});
-  visit_any(dtype(), [&]<class From>(Type<From>) {
+  visit_any(from, [&]<class From>(Type<From>) {
     visit_any(target, [&]<class To>(Type<To>) {
       std::ranges::transform(to_vector<From>(), converted.data<To>(),
                              [](From value) { return cast<To>(value, "Tensor::to"); });
     });
   });
-  return converted.to(device());
+  const Tensor result = converted.to(device());
+  if (!is_floating_point(target)) return result;
+  return record("to", result, {*this}, [from](const BackwardCall& call) -> std::vector<Tensor> {
+    return {call.grad_output.to(from)};
+  });
 }
 
 Tensor Tensor::clone() const {
