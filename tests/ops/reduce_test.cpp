@@ -112,6 +112,13 @@ TEST_CASE("sum and mean say what does not fit", "[reduce][errors]") {
   check_error([&] { function(Tensor::zeros({3}, {.dtype = DType::int64}), {}); }, {op_name, "int64"});
   check_error([&] { function(random({2, 3}), {.dims = {2}}); }, {op_name, "dimension 2", "[2, 3]"});
   check_error([&] { function(random({2, 3}), {.dims = {0, -3}}); }, {op_name, "dimension -3", "[2, 3]"});
+  for (const std::vector<int>& dims :
+       {std::vector<int>{0, 0}, {0, -2}, {-2, 0}, {1, 0, 0}, {0, 1, -2}, {-2, -2}})
+    check_error(
+        [&] {
+          function(random({2, 3}), {.dims = dims});
+        },
+        {op_name, "dim 0 appears multiple times", to_string(Shape(dims.begin(), dims.end())).c_str()});
   check_error([&] { function(random({1, 1, 1, 1, 1, 1, 1, 1, 1}), {}); }, {op_name, "at most 8 dimensions"});
 }
 

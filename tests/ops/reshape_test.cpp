@@ -43,7 +43,7 @@ TEST_CASE("flatten merges the dimensions from start_dim on", "[reshape]") {
   CHECK(flatten(x, -2).shape() == Shape{2, 3, 20});
   CHECK(flatten(x, 3).shape() == x.shape());
   CHECK(to_doubles(flatten(x, 1)) == to_doubles(x));
-  CHECK(flatten(random({})).shape() == Shape{1});
+  for (const int start_dim : {0, -1}) CHECK(flatten(random({}), start_dim).shape() == Shape{1});
   CHECK(flatten(Tensor::zeros({0, 3, 2}), 1).shape() == Shape{0, 6});
 }
 
@@ -54,6 +54,13 @@ TEST_CASE("reshape and flatten say what does not fit", "[reshape][errors]") {
   check_error([&] { reshape(x, {4, -1}); }, {"reshape", "6 elements", "[2, 3]"});
   check_error([&] { reshape(x, {-1, -1}); }, {"reshape", "more than one -1"});
   check_error([&] { reshape(x, {0, -1}); }, {"reshape", "6 elements"});
+  check_error([&] { reshape(x, {-1, 2, -1}); }, {"reshape", "more than one -1"});
+  for (const Shape& shape : {Shape{0, -1}, Shape{-1, 0}, Shape{3, 0, -1}})
+    check_error(
+        [&] {
+          reshape(Tensor::zeros({0, 3}), shape);
+        },
+        {"reshape", "any -1", to_string(shape).c_str()});
   check_error([&] { reshape(x, {-2, -3}); }, {"[-2, -3]", "does not hold the 6 elements"});
   check_error(
       [&] {
@@ -63,6 +70,8 @@ TEST_CASE("reshape and flatten say what does not fit", "[reshape][errors]") {
   check_error([&] { reshape(x, {std::int64_t{1} << 40, std::int64_t{1} << 40, -1}); }, {"reshape"});
   check_error([&] { flatten(x, 2); }, {"flatten", "start_dim = 2", "[2, 3]"});
   check_error([&] { flatten(x, -3); }, {"flatten", "start_dim = -3"});
+  for (const int start_dim : {1, -2})
+    check_error([&] { flatten(random({}), start_dim); }, {"flatten", "start_dim = ", "[]"});
   check_error([&] { flatten({}); }, {"undefined"});
 }
 

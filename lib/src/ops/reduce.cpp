@@ -43,6 +43,9 @@ std::vector<bool> kept_dimensions(std::string_view op, const Tensor& x, const st
     const int d = dim < 0 ? dim + x.dim() : dim;
     if (d < 0 || d >= x.dim())
       check::fail(op, "there is no dimension " + std::to_string(dim) + " in shape " + to_string(x.shape()));
+    if (!kept[static_cast<std::size_t>(d)])
+      check::fail(op, "dim " + std::to_string(d) + " appears multiple times in dims " +
+                          to_string(Shape(dims.begin(), dims.end())));
     kept[static_cast<std::size_t>(d)] = false;
   }
   return kept;

@@ -21,6 +21,9 @@ Shape inferred(Shape wanted, const Tensor& x) {
   }
   if (unknowns > 1) check::fail("reshape", "shape " + to_string(wanted) + " has more than one -1");
   const auto unknown = std::ranges::find(wanted, -1);
+  if (fits && count == 0 && x.numel() == 0 && unknown != wanted.end())
+    check::fail("reshape", "any -1 in shape " + to_string(wanted) + " would hold the 0 elements of " +
+                               to_string(x.shape()) + "; give the extent");
   fits = fits && (unknown == wanted.end() ? count == x.numel() : count > 0 && x.numel() % count == 0);
   if (!fits)
     check::fail("reshape", "shape " + to_string(wanted) + " does not hold the " + std::to_string(x.numel()) +
@@ -41,9 +44,11 @@ Tensor reshape(const Tensor& x, Shape shape) {
 Tensor Tensor::reshape(Shape shape) const { return kg::reshape(*this, std::move(shape)); }
 
 Tensor flatten(const Tensor& x, int start_dim) {
-  const int start = start_dim < 0 ? start_dim + x.dim() : start_dim;
-  if (start < 0 || start >= std::max(x.dim(), 1))
-    check::fail("flatten", "start_dim = " + std::to_string(start_dim) + " for shape " + to_string(x.shape()));
+  const int rank = std::max(x.dim(), 1);
+  const int start = start_dim < 0 ? start_dim + rank : start_dim;
+  if (start < 0 || start >= rank)
+    check::fail("flatten", "there is no dimension start_dim = " + std::to_string(start_dim) + " in shape " +
+                               to_string(x.shape()));
   Shape shape(x.shape().begin(), x.shape().begin() + start);
   std::int64_t merged = 1;
   for (int d = start; d < x.dim(); ++d) merged *= x.size(d);
