@@ -461,6 +461,13 @@ TEST_CASE("batch_norm says what does not fit", "[batch_norm][errors]") {
   check_error([&] { batch_norm(x, c, d, c, c); }, {"batch_norm", "beta", "[4]", "[3]"});
   check_error([&] { batch_norm(x, c, c, d, c); }, {"batch_norm", "running_mean", "[4]", "[3]"});
   check_error([&] { batch_norm(x, c, c, c, d); }, {"batch_norm", "running_var", "[4]", "[3]"});
+  // Where all that is given agrees on another number of channels, the input is at fault.
+  check_error([&] { batch_norm(x, d, d, d, d); }, {"batch_norm: input", "3 channels", "4 channels as gamma"});
+  check_error([&] { batch_norm(x, {}, {}, d, d); },
+              {"batch_norm: input", "3 channels", "4 channels as running_mean"});
+  check_error([&] { batch_norm(x, d, d, {}, {}, {.training = true}); },
+              {"batch_norm: input", "3 channels", "4 channels as gamma"});
+  check_error([&] { batch_norm(x, c.reshape({3, 1}), c, c, c); }, {"batch_norm", "gamma", "[3, 1]", "[3]"});
   check_error([&] { batch_norm(x, c.to(DType::float64), c, c, c); }, {"batch_norm", "gamma", "float64"});
   check_error([&] { batch_norm(x, c, c, c, c.to(DType::float64)); },
               {"batch_norm", "running_var", "float64"});
@@ -490,6 +497,15 @@ TEST_CASE("batch_norm says what does not fit", "[batch_norm][errors]") {
   for (const double p : {-0.1, 1.5, std::nan("")})
     check_error([&] { batch_norm(x, c, c, c, c, {.training = true, .dropout = p}); },
                 {"batch_norm", "dropout = ", "probability"});
+  const double infinity = std::numeric_limits<double>::infinity();
+  for (const bool training : {false, true}) {
+    for (const double momentum : {-0.1, 1.5, infinity, std::nan("")})
+      check_error([&] { batch_norm(x, c, c, c, c, {.training = training, .momentum = momentum}); },
+                  {"batch_norm", "momentum = ", "0 to 1"});
+    for (const double epsilon : {-1e-5, infinity, std::nan("")})
+      check_error([&] { batch_norm(x, c, c, c, c, {.training = training, .epsilon = epsilon}); },
+                  {"batch_norm", "epsilon = ", "from 0 on"});
+  }
 }
 
 TEST_CASE("batch_norm on cuda refuses more values of a channel than it can count", "[batch_norm][errors]") {

@@ -1,5 +1,8 @@
 #include "kernels/batch_norm.h"
 
+#include <algorithm>
+#include <span>
+
 #include "core/dispatch.h"
 #include "core/tensor_impl.h"
 #include "kernelgrad/autograd.h"
@@ -11,29 +14,39 @@ namespace kg {
 
 namespace {
 
-void check_per_channel(const check::Argument& argument, const check::Argument& input) {
-  check::matches(argument, input);
-  check::has_shape(argument, {input.tensor.size(1)}, "[channels]");
+/// Each parameter is [channels]. Where they agree on another number than the input, that is what does not
+/// fit.
+void check_channels(const check::Argument& input, std::span<const check::Argument> parameters) {
+  if (parameters.empty()) return;
+  const std::int64_t channels = input.tensor.size(1);
+  const check::Argument& first = parameters[0];
+  const bool agree = std::ranges::all_of(
+      parameters, [&](const check::Argument& other) { return other.tensor.shape() == first.tensor.shape(); });
+  if (agree && first.tensor.dim() == 1 && first.tensor.size(0) != channels)
+    throw Error(input.described() + " with " + std::to_string(channels) + " channels, expected " +
+                std::to_string(first.tensor.size(0)) + " channels as " + std::string(first.name));
+  for (const check::Argument& parameter : parameters) check::has_shape(parameter, {channels}, "[channels]");
 }
 
 void check_arguments(const Tensor& input, const Tensor& gamma, const Tensor& beta, const Tensor& running_mean,
                      const Tensor& running_var, const BatchNormOptions& options) {
   const check::Argument x{"batch_norm", "input", input};
+  std::vector<check::Argument> parameters;
+  for (const check::Argument& parameter : {check::Argument{"batch_norm", "gamma", gamma},
+                                           {"batch_norm", "beta", beta},
+                                           {"batch_norm", "running_mean", running_mean},
+                                           {"batch_norm", "running_var", running_var}})
+    if (parameter.tensor.defined()) parameters.push_back(parameter);
+  check::options("batch_norm", options);
   check::is_floating(x);
+  for (const check::Argument& parameter : parameters) check::matches(parameter, x);
   if (input.dim() < 2) throw Error(x.described() + ", expected [n, channels, ...]");
   if (gamma.defined() != beta.defined()) check::fail("batch_norm", "gamma and beta must be given together");
-  if (gamma.defined()) {
-    check_per_channel({"batch_norm", "gamma", gamma}, x);
-    check_per_channel({"batch_norm", "beta", beta}, x);
-  }
   if (running_mean.defined() != running_var.defined())
     check::fail("batch_norm", "running_mean and running_var must be given together");
-  if (running_mean.defined()) {
-    check_per_channel({"batch_norm", "running_mean", running_mean}, x);
-    check_per_channel({"batch_norm", "running_var", running_var}, x);
-  } else if (!options.training) {
+  if (!running_mean.defined() && !options.training)
     check::fail("batch_norm", "inference needs running_mean and running_var");
-  }
+  check_channels(x, parameters);
   if (const Tensor& count = options.num_batches_tracked; count.defined()) {
     const check::Argument argument{"batch_norm", "num_batches_tracked", count};
     if (count.dtype() != DType::int64 || count.numel() != 1 || count.device() != input.device())
@@ -41,8 +54,6 @@ void check_arguments(const Tensor& input, const Tensor& gamma, const Tensor& bet
   }
   if (options.training && input.numel() < 2 * input.size(1))
     throw Error(x.described() + ", expected more than one value per channel to normalise with in training");
-  if (!(options.dropout >= 0 && options.dropout <= 1))
-    check::fail("batch_norm", "dropout = " + std::to_string(options.dropout) + ", expected a probability");
 }
 
 kernels::BatchNormProblem problem_of(const Tensor& input, const BatchNormOptions& options) {

@@ -1,5 +1,7 @@
 #include "ops/check.h"
 
+#include <cmath>
+
 #include "core/tensor_impl.h"
 
 namespace kg::check {
@@ -38,6 +40,40 @@ void is_sensible(std::string_view op, std::string_view option, std::int64_t valu
   if (value < smallest || value > largest)
     fail(op, std::string(option) + " = " + std::to_string(value) + ", expected " + std::to_string(smallest) +
                  " to " + std::to_string(largest));
+}
+
+void both_sensible(std::string_view op, std::string_view option, Pair value, std::int64_t smallest) {
+  is_sensible(op, option, value.h, smallest);
+  is_sensible(op, option, value.w, smallest);
+}
+
+void is_probability(std::string_view op, std::string_view option, double value) {
+  if (!(value >= 0 && value <= 1))
+    fail(op, std::string(option) + " = " + std::to_string(value) + ", expected a probability from 0 to 1");
+}
+
+void options(std::string_view op, const Conv2dOptions& options) {
+  both_sensible(op, "stride", options.stride, 1);
+  both_sensible(op, "padding", options.padding, 0);
+  both_sensible(op, "dilation", options.dilation, 1);
+  is_sensible(op, "groups", options.groups, 1);
+}
+
+void options(std::string_view op, const BatchNormOptions& options) {
+  if (!(options.momentum >= 0 && options.momentum <= 1))
+    fail(op, "momentum = " + std::to_string(options.momentum) + ", expected 0 to 1");
+  if (!(options.epsilon >= 0 && std::isfinite(options.epsilon)))
+    fail(op, "epsilon = " + std::to_string(options.epsilon) + ", expected a number from 0 on");
+  is_probability(op, "dropout", options.dropout);
+}
+
+void options(std::string_view op, Pair kernel, const PoolOptions& options) {
+  both_sensible(op, "kernel", kernel, 1);
+  both_sensible(op, "stride", options.stride, 0);
+  const Pair padding = options.padding;
+  if (padding.h < 0 || padding.w < 0 || padding.h > kernel.h / 2 || padding.w > kernel.w / 2)
+    fail(op, "padding " + to_string(Shape{padding.h, padding.w}) +
+                 ", expected between 0 and half the kernel " + to_string(Shape{kernel.h, kernel.w}));
 }
 
 void fail(std::string_view op, const std::string& what) { throw Error(std::string(op) + ": " + what); }

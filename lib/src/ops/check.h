@@ -3,7 +3,7 @@
 #include <string>
 #include <string_view>
 
-#include "kernelgrad/tensor.h"
+#include "kernelgrad/ops.h"
 
 /// What every operation checks about its arguments before it computes anything.
 namespace kg::check {
@@ -29,6 +29,14 @@ void has_shape(const Argument& argument, const Shape& expected, std::string_view
 /// Between `smallest` and 2^30: with larger strides or paddings output sizes could not be computed in 64
 /// bits.
 void is_sensible(std::string_view op, std::string_view option, std::int64_t value, std::int64_t smallest);
+void both_sensible(std::string_view op, std::string_view option, Pair value, std::int64_t smallest);
+/// A probability.
+void is_probability(std::string_view op, std::string_view option, double value);
+
+/// What can be said of an operation's options without its tensors.
+void options(std::string_view op, const Conv2dOptions& options);
+void options(std::string_view op, const BatchNormOptions& options);
+void options(std::string_view op, Pair kernel, const PoolOptions& options);
 
 [[noreturn]] void fail(std::string_view op, const std::string& what);
 

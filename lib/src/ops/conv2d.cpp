@@ -40,10 +40,7 @@ kernels::Conv2dProblem checked_problem(const Tensor& input, const Tensor& weight
   check::has_rank(x, 4, "[n, c_in, h, w]");
   check::has_rank(w, 4, "[c_out, c_in / groups, k_h, k_w]");
   const auto [stride, padding, dilation, groups] = options;
-  for (const std::int64_t value : {stride.h, stride.w}) check::is_sensible("conv2d", "stride", value, 1);
-  for (const std::int64_t value : {dilation.h, dilation.w})
-    check::is_sensible("conv2d", "dilation", value, 1);
-  for (const std::int64_t value : {padding.h, padding.w}) check::is_sensible("conv2d", "padding", value, 0);
+  check::options("conv2d", options);
   if (input.size(2) < 1 || input.size(3) < 1)
     throw Error(x.described() + ", expected images with at least one pixel");
   const std::int64_t reach_h = reach(input.size(2), padding.h, dilation.h, weight.size(2)),
@@ -63,7 +60,7 @@ kernels::Conv2dProblem checked_problem(const Tensor& input, const Tensor& weight
                                        .dilation_h = dilation.h,
                                        .dilation_w = dilation.w,
                                        .groups = groups};
-  if (groups < 1 || problem.c_in % groups != 0 || problem.c_out % groups != 0)
+  if (problem.c_in % groups != 0 || problem.c_out % groups != 0)
     check::fail("conv2d", "groups = " + std::to_string(groups) + " does not divide " +
                               std::to_string(problem.c_in) + " input and " + std::to_string(problem.c_out) +
                               " output channels");

@@ -25,7 +25,7 @@ kernels::DropoutProblem draw_mask(double p, Generator& generator) {
 
 Tensor dropout(const Tensor& x, double p, Generator& generator) {
   check::is_floating({"dropout", "input", x});
-  if (!(p >= 0 && p <= 1)) check::fail("dropout", "p = " + std::to_string(p) + ", expected a probability");
+  check::is_probability("dropout", "p", p);
   if (p == 0) return x;
   const kernels::DropoutProblem problem = draw_mask(p, generator);
   const auto apply = [problem](const Tensor& input) {

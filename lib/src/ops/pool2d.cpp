@@ -8,12 +8,7 @@ kernels::Pool2dProblem pool2d_problem(std::string_view op, const Tensor& x, Pair
   check::is_floating(input);
   check::has_rank(input, 4, "[n, c, h, w]");
   const auto [stride, padding] = std::pair(options.stride, options.padding);
-  for (const std::int64_t value : {kernel.h, kernel.w}) check::is_sensible(op, "kernel", value, 1);
-  for (const std::int64_t value : {stride.h, stride.w}) check::is_sensible(op, "stride", value, 0);
-  if (padding.h < 0 || padding.w < 0 || padding.h > kernel.h / 2 || padding.w > kernel.w / 2)
-    check::fail(op, "padding [" + std::to_string(padding.h) + ", " + std::to_string(padding.w) +
-                        "], expected between 0 and half the kernel [" + std::to_string(kernel.h) + ", " +
-                        std::to_string(kernel.w) + "]");
+  check::options(op, kernel, options);
   if (x.size(2) < 1 || x.size(3) < 1 || x.size(2) + 2 * padding.h < kernel.h ||
       x.size(3) + 2 * padding.w < kernel.w)
     throw Error(input.described() + ", too small for a kernel of [" + std::to_string(kernel.h) + ", " +
