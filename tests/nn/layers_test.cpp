@@ -125,7 +125,7 @@ TEST_CASE("Layers have type names", "[nn]") {
   CHECK(nn::Flatten().type_name() == "Flatten");
   CHECK(nn::LogSoftmax().type_name() == "LogSoftmax");
   CHECK(nn::Sequential().type_name() == "Sequential");
-  CHECK(nn::Functional({}).type_name() == "Functional");
+  CHECK(nn::Functional(relu).type_name() == "Functional");
 }
 
 TEST_CASE("BatchNorm2d uses and records the batch in training, the records in inference", "[nn]") {
@@ -185,6 +185,67 @@ TEST_CASE("Layers say what does not fit", "[nn][errors]") {
       {"BatchNorm2d", "[4, 3]", "[n, channels, h, w]"});
   for (const double p : {-0.1, 1.1, std::nan("")})
     check_error([&] { nn::Dropout{p}; }, {"Dropout", "p = ", "probability"});
+}
+
+TEST_CASE("Layers refuse options out of range when they are made", "[nn][errors]") {
+  constexpr std::int64_t huge = std::int64_t{1} << 40, largest = std::numeric_limits<std::int64_t>::max();
+  for (const std::int64_t count : {huge, largest}) {
+    check_error([&] { nn::Conv2d(count, 1, 1); }, {"Conv2d", "in_channels"});
+    check_error([&] { nn::Conv2d(1, count, 1); }, {"Conv2d", "out_channels"});
+    check_error([&] { nn::Linear(count, 1); }, {"Linear", "in_features"});
+    check_error([&] { nn::Linear(1, count); }, {"Linear", "out_features"});
+    check_error([&] { nn::BatchNorm2d{count}; }, {"BatchNorm2d", "channels"});
+  }
+  // One option of a pair at a time: below what it may be, and beyond.
+  using Options = std::vector<Pair>;
+  const auto around = [](std::int64_t smallest, std::int64_t good) {
+    Options bad;
+    for (const std::int64_t value : {smallest - 1, std::int64_t{-7}, huge, largest})
+      bad.insert(bad.end(), {Pair{value, good}, Pair{good, value}});
+    return bad;
+  };
+  for (const Pair& pair : around(1, 1)) {
+    check_error([&] { nn::Conv2d(1, 1, pair); }, {"Conv2d", "kernel"});
+    check_error([&] { nn::Conv2d(1, 1, 1, {.stride = pair}); }, {"Conv2d", "stride"});
+    check_error([&] { nn::Conv2d(1, 1, 1, {.dilation = pair}); }, {"Conv2d", "dilation"});
+    check_error([&] { nn::MaxPool2d{pair}; }, {"MaxPool2d", "kernel"});
+    check_error([&] { nn::AvgPool2d{pair}; }, {"AvgPool2d", "kernel"});
+  }
+  for (const Pair& pair : around(0, 0)) {
+    check_error([&] { nn::Conv2d(1, 1, 1, {.padding = pair}); }, {"Conv2d", "padding"});
+    check_error([&] { nn::MaxPool2d(2, {.stride = pair}); }, {"MaxPool2d", "stride"});
+    check_error([&] { nn::AvgPool2d(2, {.stride = pair}); }, {"AvgPool2d", "stride"});
+    check_error([&] { nn::MaxPool2d(2, {.padding = pair}); }, {"MaxPool2d", "padding", "half the kernel"});
+    check_error([&] { nn::AvgPool2d(2, {.padding = pair}); }, {"AvgPool2d", "padding", "half the kernel"});
+  }
+  check_error([] { nn::Conv2d(2, 2, 1, {.groups = -2}); }, {"Conv2d", "-2 groups"});
+  const double infinity = std::numeric_limits<double>::infinity();
+  for (const double epsilon : {-1e-5, -infinity, infinity, std::nan("")})
+    check_error([&] { nn::BatchNorm2d(3, {.epsilon = epsilon}); }, {"BatchNorm2d", "epsilon = "});
+  for (const double momentum : {-0.1, 1.1, infinity, std::nan("")})
+    check_error([&] { nn::BatchNorm2d(3, {.momentum = momentum}); }, {"BatchNorm2d", "momentum = "});
+}
+
+TEST_CASE("Layers take the options at the ends of their ranges", "[nn]") {
+  CHECK_NOTHROW(nn::BatchNorm2d(3, {.epsilon = 0, .momentum = 0}));
+  CHECK_NOTHROW(nn::BatchNorm2d(3, {.momentum = 1}));
+  CHECK_NOTHROW(nn::MaxPool2d(2, {.stride = 0, .padding = 1}));
+  CHECK_NOTHROW(nn::AvgPool2d({3, 1}, {.padding = {1, 0}}));
+  CHECK_NOTHROW(nn::Conv2d(1, 1, 1, {.stride = 1 << 30, .padding = 1 << 30, .dilation = 1 << 30}));
+  CHECK_NOTHROW(nn::Dropout(0));
+  CHECK_NOTHROW(nn::Dropout(1));
+}
+
+TEST_CASE("Layers blame the input for a type that is not their weight's", "[nn][errors]") {
+  const Tensor x = random({2, 3, 4, 4}, DType::float64);
+  for (const bool bias : {false, true}) {
+    check_error([&] { nn::Conv2d(3, 3, 1, {.bias = bias})(x); },
+                {"conv2d: input is float64", "expected float32 on cpu as weight"});
+    check_error([&] { nn::Linear(4, 3, {.bias = bias})(x); },
+                {"linear: input is float64", "expected float32 on cpu as weight"});
+  }
+  check_error([&] { nn::BatchNorm2d{3}(x); },
+              {"batch_norm: input is float64", "expected float32 on cpu as weight"});
 }
 
 TEST_CASE("A BatchNorm2d that fails has counted no batch", "[nn][errors]") {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -27,14 +28,22 @@ using StateDict = std::vector<NamedTensor>;
 /// computation.
 ///
 /// To write one's own, derive, register the tensors in the constructor, and define forward() and type_name().
-/// A module is a handle like Tensor: copies share parameters and children.
+/// A module is a handle like Tensor: copies share parameters, buffers, children, and whether they train. What
+/// a derived class keeps beside them is copied as C++ copies it.
 class Module {
  public:
+  Module() = default;
+  Module(const Module&) = default;
+  /// From now on shares what `other` has. Throws Error if the module is a part of `other`.
+  Module& operator=(const Module& other);
   virtual ~Module() = default;
 
   /// What the module computes. Called by operator(), which is what to call.
   virtual Tensor forward(const Tensor& x) = 0;
-  /// forward(), reported to the innermost ForwardHook.
+  /// forward(), reported to the innermost ForwardHook. An Error thrown inside begins with the module at
+  /// fault: its names from the outermost module called on, and its type, as in "2.1 BatchNorm2d: batch_norm:
+  /// ...". One that its caller has not registered as a child has no name, one with several goes by the first.
+  /// Other exceptions, classes derived from Error included, pass unchanged.
   Tensor operator()(const Tensor& x);
   /// What the module is called in a summary: "Conv2d".
   virtual std::string_view type_name() const = 0;
@@ -57,7 +66,7 @@ class Module {
   /// and inference.
   void train(bool training = true);
   void eval() { train(false); }
-  bool is_training() const { return training_; }
+  bool is_training() const { return state_->training; }
 
   /// Moves the parameters and buffers of this module and its children; handles to them follow. Gradients are
   /// dropped.
@@ -67,15 +76,23 @@ class Module {
   void to(DType dtype);
 
   /// The modules that this one consists of, with the names that its tensors have before their own.
-  const std::vector<std::pair<std::string, std::shared_ptr<Module>>>& children() const { return children_; }
+  const std::vector<std::pair<std::string, std::shared_ptr<Module>>>& children() const {
+    return state_->children;
+  }
 
  protected:
-  /// Registers a learned tensor and returns it, requiring a gradient. An undefined one is skipped (no bias).
+  // A name may be registered once, must not be empty, and must not contain a '.': Error otherwise.
+
+  /// Registers a learned tensor and returns it, requiring a gradient. An undefined one has no place in
+  /// state_dict() (no bias). Throws Error also if it is not floating-point, or the result of an operation.
   Tensor register_parameter(std::string name, Tensor parameter);
-  /// Registers a tensor that is kept and saved, but not learned, and returns it.
+  /// Registers a tensor that is kept and saved, but not learned, and returns it. An undefined one as above.
   Tensor register_buffer(std::string name, Tensor buffer);
-  /// Registers a module whose tensors are this one's too, as "name.weight".
+  /// Registers a module whose tensors are this one's too, as "name.weight". Throws Error also if it is null,
+  /// or is or contains this module.
   void register_child(std::string name, std::shared_ptr<Module> child);
+  /// Returns body(), with its Errors named as those of forward(): for what a module offers beside that.
+  Tensor named(const std::function<Tensor()>& body) const;
 
  private:
   struct Slot {
@@ -83,11 +100,21 @@ class Module {
     Tensor tensor;
     bool learned;
   };
-  void collect(const std::string& prefix, bool learned_only, StateDict& into) const;
+  /// What copies of a module share.
+  struct State {
+    std::vector<Slot> slots = {};
+    std::vector<std::pair<std::string, std::shared_ptr<Module>>> children = {};
+    bool training = true;
+  };
+  using Path = std::optional<std::string>;
 
-  std::vector<Slot> slots_;
-  std::vector<std::pair<std::string, std::shared_ptr<Module>>> children_;
-  bool training_ = true;
+  void collect(const std::string& prefix, bool learned_only, StateDict& into) const;
+  void check_name(const char* function, const std::string& name) const;
+  template <class Matches>
+  Path path_to(const Matches& matches) const;
+  Path name_of_child(const Module& child) const;
+
+  std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
 /// While one of these lives, every module called on its thread reports its output, children before their
@@ -95,6 +122,7 @@ class Module {
 class ForwardHook {
  public:
   using Callback = std::function<void(const Module& module, const Tensor& output)>;
+  /// Throws Error on an empty callback.
   explicit ForwardHook(Callback callback);
   ~ForwardHook();
   ForwardHook(const ForwardHook&) = delete;
@@ -125,7 +153,8 @@ class Sequential : public Module {
   Sequential& operator=(const Sequential&) = default;
   Sequential& operator=(Sequential&&) = default;
 
-  /// Adds a module at the end, under the next number.
+  /// Adds a module at the end, under the next number. Throws Error if it is null, or is or contains this
+  /// Sequential or a copy of it.
   void append(std::shared_ptr<Module> module);
 
   Tensor forward(const Tensor& x) override;
@@ -142,7 +171,8 @@ struct Conv2dOptions {
 
 /// kg::conv2d with a weight [out_channels, in_channels / groups, k_h, k_w] and a bias [out_channels], both
 /// drawn uniformly from +-1 / sqrt(fan_in), fan_in = in_channels / groups * k_h * k_w, as PyTorch's Conv2d
-/// draws them.
+/// draws them. Throws Error on channels or a kernel below 1, groups that do not divide the channels, and
+/// options that kg::conv2d does not take.
 class Conv2d : public Module {
  public:
   Conv2d(std::int64_t in_channels, std::int64_t out_channels, Pair kernel, const Conv2dOptions& options = {});
@@ -179,11 +209,11 @@ struct BatchNorm2dOptions {
 
 /// kg::batch_norm with learned weight (1 at first) and bias (0), and the buffers running_mean (0),
 /// running_var (1) and num_batches_tracked. Training uses and records the batch's statistics, inference the
-/// running ones.
+/// running ones. Throws Error on options that kg::batch_norm does not take.
 class BatchNorm2d : public Module {
  public:
   explicit BatchNorm2d(std::int64_t channels, const BatchNorm2dOptions& options = {});
-  Tensor forward(const Tensor& x) override { return forward_fused(x, {}); }
+  Tensor forward(const Tensor& x) override { return normalized(x, {}); }
   std::string_view type_name() const override { return "BatchNorm2d"; }
   const BatchNorm2dOptions& options() const { return options_; }
 
@@ -195,6 +225,8 @@ class BatchNorm2d : public Module {
   Tensor forward_fused(const Tensor& x, const Neighbours& neighbours);
 
  private:
+  Tensor normalized(const Tensor& x, const Neighbours& neighbours);
+
   Tensor weight_, bias_, running_mean_, running_var_, num_batches_tracked_;
   BatchNorm2dOptions options_;
 };
@@ -225,10 +257,10 @@ class Dropout : public Module {
   double p_;
 };
 
-/// kg::max_pool2d.
+/// kg::max_pool2d. Throws Error on a kernel or options that it does not take.
 class MaxPool2d : public Module {
  public:
-  explicit MaxPool2d(Pair kernel, const PoolOptions& options = {}) : kernel_(kernel), options_(options) {}
+  explicit MaxPool2d(Pair kernel, const PoolOptions& options = {});
   Tensor forward(const Tensor& x) override { return max_pool2d(x, kernel_, options_); }
   std::string_view type_name() const override { return "MaxPool2d"; }
   Pair kernel() const { return kernel_; }
@@ -239,10 +271,10 @@ class MaxPool2d : public Module {
   PoolOptions options_;
 };
 
-/// kg::avg_pool2d.
+/// kg::avg_pool2d. Throws Error on a kernel or options that it does not take.
 class AvgPool2d : public Module {
  public:
-  explicit AvgPool2d(Pair kernel, const PoolOptions& options = {}) : kernel_(kernel), options_(options) {}
+  explicit AvgPool2d(Pair kernel, const PoolOptions& options = {});
   Tensor forward(const Tensor& x) override { return avg_pool2d(x, kernel_, options_); }
   std::string_view type_name() const override { return "AvgPool2d"; }
   Pair kernel() const { return kernel_; }
@@ -275,10 +307,10 @@ class LogSoftmax : public Module {
 };
 
 /// A function called in the middle of a network, where PyTorch code would call it in forward() without a
-/// module of its own.
+/// module of its own. Throws Error on an empty function.
 class Functional : public Module {
  public:
-  explicit Functional(std::function<Tensor(const Tensor&)> function) : function_(std::move(function)) {}
+  explicit Functional(std::function<Tensor(const Tensor&)> function);
   Tensor forward(const Tensor& x) override { return function_(x); }
   std::string_view type_name() const override { return "Functional"; }
 

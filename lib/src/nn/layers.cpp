@@ -2,6 +2,7 @@
 
 #include "kernelgrad/nn.h"
 #include "kernelgrad/random.h"
+#include "ops/check.h"
 
 namespace kg::nn {
 
@@ -26,32 +27,46 @@ Conv2d::Conv2d(std::int64_t in_channels, std::int64_t out_channels, Pair kernel,
                .groups = options.groups} {
   if (in_channels < 1 || out_channels < 1 || options.groups < 1 || in_channels % options.groups != 0 ||
       out_channels % options.groups != 0)
-    throw Error("Conv2d: " + std::to_string(in_channels) + " input and " + std::to_string(out_channels) +
-                " output channels cannot be split into " + std::to_string(options.groups) + " groups");
-  if (kernel.h < 1 || kernel.w < 1) throw Error("Conv2d: the kernel must be at least 1 wide");
-  const std::int64_t fan_in = in_channels / options.groups * kernel.h * kernel.w;
-  const double bound = 1 / std::sqrt(static_cast<double>(fan_in));
+    check::fail("Conv2d", std::to_string(in_channels) + " input and " + std::to_string(out_channels) +
+                              " output channels cannot be split into " + std::to_string(options.groups) +
+                              " groups");
+  check::is_sensible("Conv2d", "in_channels", in_channels, 1);
+  check::is_sensible("Conv2d", "out_channels", out_channels, 1);
+  check::both_sensible("Conv2d", "kernel", kernel, 1);
+  check::options("Conv2d", options_);
+  const double fan_in = static_cast<double>(in_channels / options.groups) * static_cast<double>(kernel.h) *
+                        static_cast<double>(kernel.w);
+  const double bound = 1 / std::sqrt(fan_in);
   weight_ = register_parameter(
       "weight", uniform({out_channels, in_channels / options.groups, kernel.h, kernel.w}, bound));
   bias_ = register_parameter("bias", options.bias ? uniform({out_channels}, bound) : Tensor());
 }
 
-Tensor Conv2d::forward(const Tensor& x) { return conv2d(x, weight_, bias_, options_); }
+Tensor Conv2d::forward(const Tensor& x) {
+  check::matches({"conv2d", "input", x}, {"conv2d", "weight", weight_});
+  return conv2d(x, weight_, bias_, options_);
+}
 
 Linear::Linear(std::int64_t in_features, std::int64_t out_features, const LinearOptions& options) {
   if (in_features < 1 || out_features < 1)
-    throw Error("Linear: " + std::to_string(in_features) + " input and " + std::to_string(out_features) +
-                " output features, expected at least one of each");
+    check::fail("Linear", std::to_string(in_features) + " input and " + std::to_string(out_features) +
+                              " output features, expected at least one of each");
+  check::is_sensible("Linear", "in_features", in_features, 1);
+  check::is_sensible("Linear", "out_features", out_features, 1);
   const double bound = 1 / std::sqrt(static_cast<double>(in_features));
   weight_ = register_parameter("weight", uniform({out_features, in_features}, bound));
   bias_ = register_parameter("bias", options.bias ? uniform({out_features}, bound) : Tensor());
 }
 
-Tensor Linear::forward(const Tensor& x) { return linear(x, weight_, bias_); }
+Tensor Linear::forward(const Tensor& x) {
+  check::matches({"linear", "input", x}, {"linear", "weight", weight_});
+  return linear(x, weight_, bias_);
+}
 
 BatchNorm2d::BatchNorm2d(std::int64_t channels, const BatchNorm2dOptions& options) : options_(options) {
-  if (channels < 1)
-    throw Error("BatchNorm2d: " + std::to_string(channels) + " channels, expected at least one");
+  if (channels < 1) check::fail("BatchNorm2d", std::to_string(channels) + " channels, expected at least one");
+  check::is_sensible("BatchNorm2d", "channels", channels, 1);
+  check::options("BatchNorm2d", BatchNormOptions{.momentum = options.momentum, .epsilon = options.epsilon});
   weight_ = register_parameter("weight", Tensor::ones({channels}));
   bias_ = register_parameter("bias", Tensor::zeros({channels}));
   running_mean_ = register_buffer("running_mean", Tensor::zeros({channels}));
@@ -60,9 +75,13 @@ BatchNorm2d::BatchNorm2d(std::int64_t channels, const BatchNorm2dOptions& option
 }
 
 Tensor BatchNorm2d::forward_fused(const Tensor& x, const Neighbours& neighbours) {
-  if (x.dim() != 4)
-    throw Error("BatchNorm2d: the input has shape " + to_string(x.shape()) +
-                ", expected [n, channels, h, w]");
+  return named([&] { return normalized(x, neighbours); });
+}
+
+Tensor BatchNorm2d::normalized(const Tensor& x, const Neighbours& neighbours) {
+  const check::Argument input{"batch_norm", "input", x};
+  check::matches(input, {"batch_norm", "weight", weight_});
+  check::has_rank(input, 4, "[n, channels, h, w]");
   return batch_norm(x, weight_, bias_, running_mean_, running_var_,
                     {.training = is_training(),
                      .momentum = options_.momentum,
@@ -73,8 +92,18 @@ Tensor BatchNorm2d::forward_fused(const Tensor& x, const Neighbours& neighbours)
                      .dropout = neighbours.dropout});
 }
 
-Dropout::Dropout(double p) : p_(p) {
-  if (!(p >= 0 && p <= 1)) throw Error("Dropout: p = " + std::to_string(p) + ", expected a probability");
+Dropout::Dropout(double p) : p_(p) { check::is_probability("Dropout", "p", p); }
+
+MaxPool2d::MaxPool2d(Pair kernel, const PoolOptions& options) : kernel_(kernel), options_(options) {
+  check::options("MaxPool2d", kernel, options);
+}
+
+AvgPool2d::AvgPool2d(Pair kernel, const PoolOptions& options) : kernel_(kernel), options_(options) {
+  check::options("AvgPool2d", kernel, options);
+}
+
+Functional::Functional(std::function<Tensor(const Tensor&)> function) : function_(std::move(function)) {
+  if (!function_) check::fail("Functional", "the function is empty");
 }
 
 }  // namespace kg::nn

@@ -45,7 +45,9 @@ Tensor Sequential::forward(const Tensor& x) {
   Tensor value = x;
   const std::span<const Child> modules = children();
   for (std::size_t i = 0; i < modules.size();) {
-    const FusedRun run = ForwardHook::active() ? FusedRun() : match(modules.subspan(i));
+    // What no module takes is left to the first to refuse, so that the error names that one.
+    const bool fusible = !ForwardHook::active() && value.defined() && is_floating_point(value.dtype());
+    const FusedRun run = fusible ? match(modules.subspan(i)) : FusedRun();
     value =
         run.batch_norm ? run.batch_norm->forward_fused(value, run.neighbours) : (*modules[i].second)(value);
     i += std::max<std::size_t>(run.length, 1);
