@@ -81,8 +81,8 @@ class SavedTensor {
 /// The rule keeps what it captures until the graph is freed: capture what the gradient needs and nothing
 /// else. What it captures as a SavedTensor, which may be of an input or of `output`, is checked; a Tensor
 /// that it captures is not, and has whatever elements it has by then. It must not capture `output` itself (a
-/// cycle that nothing frees). Undefined inputs are allowed (optional arguments). Where no input requires a
-/// gradient, or under NoGrad, the rule is dropped at once.
+/// cycle that nothing frees). Undefined inputs are allowed (optional arguments). Throws Error on an empty
+/// rule. Where no input requires a gradient, or under NoGrad, the rule is dropped at once.
 Tensor record(std::string name, Tensor output, std::vector<Tensor> inputs, BackwardRule rule);
 
 struct GradcheckOptions {

@@ -51,7 +51,7 @@ void set_num_threads(int count);
 
 /// Calls body(i) for every i in [0, count), on the threads that the operations use, and returns when all
 /// calls have. For results that do not depend on the number of threads, each call should write to places of
-/// its own. Throws again the first exception that a call throws.
+/// its own. Throws again the first exception that a call throws, and Error on an empty body.
 void parallel_for(std::int64_t count, const std::function<void(std::int64_t)>& body);
 
 }  // namespace kg

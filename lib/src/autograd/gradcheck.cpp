@@ -80,6 +80,7 @@ void compare(const std::vector<double>& analytic, const std::vector<double>& num
 
 GradcheckResult gradcheck(const std::function<Tensor(const std::vector<Tensor>&)>& function,
                           const std::vector<Tensor>& inputs, GradcheckOptions options) {
+  if (!function) throw Error("gradcheck: the function is empty");
   std::vector<Tensor> leaves;
   bool needed = false;
   for (const Tensor& input : inputs) {

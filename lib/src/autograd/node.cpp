@@ -65,6 +65,8 @@ Tensor SavedTensor::unpack(const BackwardCall& call) const {
 }
 
 Tensor record(std::string name, Tensor output, std::vector<Tensor> inputs, BackwardRule rule) {
+  if (!rule) throw Error(name + ": the backward rule given to record() is empty");
+  if (!output.defined()) throw Error(name + ": the output given to record() is undefined");
   if (!grad_enabled) return output;
   std::vector<Edge> edges;
   bool needed = false;

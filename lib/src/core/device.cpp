@@ -37,6 +37,7 @@ void set_num_threads(int count) {
 }
 
 void parallel_for(std::int64_t count, const std::function<void(std::int64_t)>& body) {
+  if (!body) throw Error("parallel_for: the body is empty");
   kernels::cpu::parallel_for(count, body);
 }
 

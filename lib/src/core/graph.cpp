@@ -16,6 +16,7 @@ struct Graph::Impl {
 };
 
 Graph::Graph(const std::function<void()>& work) {
+  if (!work) throw Error("Graph: the work is empty");
   if (!cuda_is_available()) throw Error("Graph: cuda is not available: " + cuda_unavailable_reason());
   impl_ = std::make_unique<Impl>();
   kernels::cuda::begin_capture({});

@@ -55,6 +55,7 @@ void flush_to_disk(const std::filesystem::path& written, const std::filesystem::
 }  // namespace
 
 void write_file(const std::filesystem::path& path, const std::function<void(std::ostream&)>& write) {
+  if (!write) fail(path, "the function that is to write it is empty");
   std::error_code ignored;
   const std::filesystem::file_status status = std::filesystem::status(path, ignored);
   // The rename would replace a device such as /dev/full or a pipe by a file.
