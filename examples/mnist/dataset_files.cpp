@@ -234,8 +234,10 @@ class Search {
 
 // Those first that look as if they were meant.
 std::string listing(std::vector<Found> all) {
-  std::ranges::stable_partition(
-      all, [](const Found& f) { return f.content != neither || says_something(f.place.back()); });
+  // Not std::ranges': clang 14 cannot compile that of libstdc++ 12.
+  std::stable_partition(all.begin(), all.end(), [](const Found& f) {
+    return f.content != neither || says_something(f.place.back());
+  });
   std::string lines;
   for (std::size_t i = 0; i < std::min(all.size(), most_listed); ++i)
     lines += fmt::format("\n  {}: {}", all[i].file.name(), all[i].what);
