@@ -164,8 +164,9 @@ inline void check_gradients(const Function& function, const std::vector<Tensor>&
   CHECK(result.passed);
 }
 
-/// Checks the gradients along random directions in the space of all inputs: as good as check_gradients() at
-/// finding a wrong element, and affordable where there are thousands.
+/// Checks the gradients of a weighted sum of the output along random directions in the space of all inputs:
+/// as good as check_gradients() at finding a wrong element of the usual size, and affordable where there are
+/// thousands.
 inline void check_gradients_along_directions(const Function& function, const std::vector<Tensor>& inputs) {
   constexpr std::int64_t directions = 3;
   std::vector<std::vector<Tensor>> moves(directions);
@@ -175,12 +176,15 @@ inline void check_gradients_along_directions(const Function& function, const std
                              ? random(inputs[i].shape(), DType::float64,
                                       static_cast<std::uint32_t>(100 + d * 10 + i), inputs[i].device())
                              : Tensor());
+  Tensor weights;
   const Function along = [&](const std::vector<Tensor>& steps) {
     std::vector<Tensor> moved = inputs;
     for (std::size_t d = 0; d < moves.size(); ++d)
       for (std::size_t i = 0; i < inputs.size(); ++i)
         if (inputs[i].defined()) moved[i] = moved[i] + steps[d] * moves[d][i];
-    return function(moved);
+    const Tensor output = function(moved);
+    if (!weights.defined()) weights = random(output.shape(), DType::float64, 98, output.device());
+    return sum(output * weights);
   };
   const Device device = inputs[0].device();
   check_gradients(along, std::vector<Tensor>(directions, Tensor::zeros({}, {DType::float64, device})));

@@ -38,6 +38,141 @@ TEST_CASE("gradcheck finds a planted error and says where", "[gradcheck]") {
   }
 }
 
+/// The value, with a rule that multiplies each entry's derivative by its factor.
+Tensor recorded(const Tensor& value, const Tensor& x, const Tensor& derivative,
+                const std::vector<double>& factors) {
+  return record("mine", value, {x}, [=](const BackwardCall& call) -> std::vector<Tensor> {
+    return {call.grad_output * derivative * Tensor::from(factors, x.shape())};
+  });
+}
+
+Function square_with(const std::vector<double>& factors) {
+  return [=](const std::vector<Tensor>& t) {
+    const Tensor x = t[0].detach();
+    return recorded(x * x, t[0], x * 2.0, factors);
+  };
+}
+
+Function cube_with(const std::vector<double>& factors) {
+  return [=](const std::vector<Tensor>& t) {
+    const Tensor x = t[0].detach();
+    return recorded(x * x * x, t[0], x * x * 3.0, factors);
+  };
+}
+
+std::vector<Tensor> input_of(const std::vector<double>& values) {
+  return requiring({from_doubles(values, {std::ssize(values)}, DType::float64)});
+}
+
+TEST_CASE("gradcheck looks at a small derivative beside large ones", "[gradcheck]") {
+  const double large = GENERATE(1.0, 1e3, 1e6, 1e9), small = GENERATE(0.1, 1e-2, 1e-4);
+  const std::vector<Tensor> inputs = input_of({large, small, 0.1});
+  INFO(large << ", " << small);
+  for (const auto& function_with : {square_with, cube_with}) {
+    CHECK(gradcheck(function_with({1, 1, 1}), inputs).passed);
+    for (const double factor : {0.0, -1.0, 2.0, 1 + 1e-4}) {
+      INFO("times " << factor);
+      const GradcheckResult result = gradcheck(function_with({1, factor, 1}), inputs);
+      CHECK(!result.passed);
+      CHECK(std::abs(result.error / std::abs(factor - 1) - 1) < 1e-3);
+      CHECK(result.message.find("input 0 [1]: backward gives") == 0);
+      CHECK(result.message.find("for output [1]") != std::string::npos);
+    }
+  }
+}
+
+TEST_CASE("gradcheck looks at a small derivative of a sum with large terms", "[gradcheck]") {
+  const auto summed = [](const Function& function) -> Function {
+    return [=](const std::vector<Tensor>& t) { return sum(function(t)); };
+  };
+  for (const double factor : {0.0, -1.0, 2.0}) {
+    INFO("times " << factor);
+    CHECK(!gradcheck(summed(cube_with({1, factor, 1})), input_of({1e3, 0.1, 0.1})).passed);
+    CHECK(!gradcheck(summed(square_with({1, factor, 1})), input_of({1e3, 1e-4, 1})).passed);
+  }
+  // What rounding hides is no error.
+  for (const double large : {1e3, 1e6, 1e9})
+    CHECK(gradcheck(summed(cube_with({1, 1, 1})), input_of({large, 1e-4, 0.1})).passed);
+}
+
+TEST_CASE("gradcheck looks at derivatives that are small everywhere", "[gradcheck]") {
+  const double size = GENERATE(1e-3, 1e-9, 1e-100);
+  const auto scaled = [size](double factor) -> Function {
+    return [=](const std::vector<Tensor>& t) {
+      return recorded(t[0].detach() * size, t[0], Tensor::full({3}, size, {DType::float64}), {1, 1, factor});
+    };
+  };
+  INFO(size);
+  const std::vector<Tensor> inputs = input_of({0.5, -2, 3});
+  CHECK(gradcheck(scaled(1), inputs).passed);
+  for (const double factor : {0.0, -1.0, 2.0, 1 + 1e-4}) CHECK(!gradcheck(scaled(factor), inputs).passed);
+}
+
+TEST_CASE("gradcheck tells a derivative of 1e-9 beside a 1 from none", "[gradcheck]") {
+  const auto nearly_constant = [](double factor) -> Function {
+    return [=](const std::vector<Tensor>& t) {
+      const Tensor one = Tensor::ones({1}, {DType::float64});
+      return recorded(one + t[0].detach() * 1e-9, t[0], one * 1e-9, {factor});
+    };
+  };
+  CHECK(gradcheck(nearly_constant(1), input_of({0.5})).passed);
+  CHECK(!gradcheck(nearly_constant(0), input_of({0.5})).passed);
+  CHECK(!gradcheck(nearly_constant(-1), input_of({0.5})).passed);
+}
+
+TEST_CASE("gradcheck passes entries of every size", "[gradcheck]") {
+  for (const double sign : {1.0, -1.0}) {
+    const std::vector<Tensor> inputs =
+        input_of({sign * 1e15, sign * 1e3, sign, sign * 1e-4, sign * 1e-12, 0});
+    for (const auto& function_with : {square_with, cube_with})
+      CHECK(gradcheck(function_with(std::vector<double>(6, 1)), inputs).message == "");
+  }
+}
+
+TEST_CASE("gradcheck's quotient is exact enough for steep functions", "[gradcheck]") {
+  // A central difference is off by 2e-5 of the derivative, twenty times the tolerance.
+  const Function steep = [](const std::vector<Tensor>& t) {
+    std::vector<double> values = to_doubles(t[0]);
+    for (double& value : values) value = std::exp(200 * value);
+    const Tensor y = Tensor::from(values, t[0].shape());
+    return recorded(y, t[0], y * 200.0, std::vector<double>(values.size(), 1));
+  };
+  CHECK(gradcheck(steep, input_of({-1, 0, 0.01})).message == "");
+}
+
+TEST_CASE("gradcheck finds a rule that takes its gradient for 1", "[gradcheck]") {
+  const Function loss = [](const std::vector<Tensor>& t) {
+    const Tensor x = t[0].detach();
+    return record("loss", sum(x * x), {t[0]},
+                  [=](const BackwardCall&) -> std::vector<Tensor> { return {x * 2.0}; });
+  };
+  CHECK(!gradcheck(loss, input_of({1, 2, 3})).passed);
+}
+
+TEST_CASE("gradcheck finds a rule that is right for each output element, not for all", "[gradcheck]") {
+  const Function first_only = [](const std::vector<Tensor>& t) {
+    return record("mine", t[0].clone(), {t[0]}, [](const BackwardCall& call) -> std::vector<Tensor> {
+      std::vector<double> values = to_doubles(call.grad_output);
+      const auto first = std::ranges::find_if(values, [](double g) { return g != 0; });
+      if (first != values.end()) std::fill(first + 1, values.end(), 0.0);
+      return {Tensor::from(values, call.grad_output.shape())};
+    });
+  };
+  const GradcheckResult result = gradcheck(first_only, input_of({1, 2, 3}));
+  CHECK(!result.passed);
+  CHECK(result.message.find("for all of the output") != std::string::npos);
+}
+
+TEST_CASE("gradcheck gives an infinite error where there should be no gradient", "[gradcheck]") {
+  const Function unused = [](const std::vector<Tensor>& t) {
+    return recorded(Tensor::ones({2}, {DType::float64}), t[0], Tensor::ones({2}, {DType::float64}),
+                    {0, 1e-9});
+  };
+  const GradcheckResult result = gradcheck(unused, input_of({1, 2}));
+  CHECK(!result.passed);
+  CHECK(result.error == HUGE_VAL);
+}
+
 TEST_CASE("gradcheck never passes NaN or infinity", "[gradcheck]") {
   for (const double bad : {std::nan(""), HUGE_VAL, -HUGE_VAL}) {
     const GradcheckResult result = gradcheck(square_with_error(1, bad), one_input());

@@ -86,23 +86,38 @@ class SavedTensor {
 Tensor record(std::string name, Tensor output, std::vector<Tensor> inputs, BackwardRule rule);
 
 struct GradcheckOptions {
-  double epsilon = 1e-5;  ///< Half the width of the central difference.
-  double tolerance =
-      1e-6;  ///< Largest permitted |analytic - numeric|, relative to the input's largest |numeric| entry (or
-             ///< to 1e-3 where all are smaller: rounding alone moves differences by some 1e-11).
+  /// How far differences reach to either side of an entry x; where |x| is more than 1000, |x| / 1000 times as
+  /// far.
+  double epsilon = 1e-4;
+  /// Largest permitted deviation of a derivative in proportion to that derivative, beyond what rounding
+  /// leaves (PyTorch's rtol; there is no atol, which would let small derivatives be anything).
+  double tolerance = 1e-6;
 };
 
 struct GradcheckResult {
   bool passed = true;
-  double error = 0;  ///< Largest relative deviation found.
-  std::string
-      message;  ///< What deviates where: "input 1 [2, 0, 1]: backward gives 0.5, differences give 0.25".
+  /// Largest deviation found, in proportion to the derivative by differences and beyond what rounding leaves:
+  /// at most the tolerance if it passed, infinite for NaN and where 0 was expected.
+  double error = 0;
+  /// What deviates most, and where: "input 1 [2, 0]: backward gives 0.5, differences give 0.25 +- 1e-11 for
+  /// output [2]".
+  std::string message;
 };
 
-/// Compares the gradients that backward() computes with central differences, for every input that requires a
-/// gradient, of the scalar  sum of function(inputs) * r  with fixed random r (so that every output element
-/// counts). Inputs must be float64; `function` must be deterministic and smooth within epsilon of the inputs.
-/// Throws Error on float32 inputs and where none requires a gradient. NaN never passes.
+/// Compares the gradients that backward() computes with differences, for every input that requires a
+/// gradient: the derivative of each element of the output with respect to each entry of the input, by itself,
+/// so that neither a large entry nor a large element hides a small one. Passes where
+///
+///     |analytic - numeric| <= tolerance |numeric| + noise,
+///
+/// noise being what rounding of the output's element y leaves in the difference quotient: with eps of
+/// float64, 3 eps (|y| + sum over all entries x of |x dy/dx|) / epsilon. The quotient is of fourth order, so
+/// that its own error is smaller than that. NaN never passes.
+///
+/// `function` must be deterministic and smooth within epsilon of the inputs: where it has a kink in between
+/// (relu near 0, equal values in max_pool2d) a right gradient may be refused. Inputs must be float64, and
+/// small: each entry costs two to four calls of the function, each element of the output a backward pass.
+/// Throws Error on float32 inputs and where none requires a gradient.
 GradcheckResult gradcheck(const std::function<Tensor(const std::vector<Tensor>&)>& function,
                           const std::vector<Tensor>& inputs, GradcheckOptions options = {});
 
