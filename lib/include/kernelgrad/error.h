@@ -2,6 +2,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 namespace kg {
 
@@ -12,5 +13,13 @@ class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
+
+/// Text that this program did not write (a path, a name in a file), fit for a message: control characters,
+/// which could command a terminal, marks that turn the direction of writing, and bytes that are no UTF-8 are
+/// escaped as "\n", "\x1b" or "\u202e". The rest stays as it is; of more than 4096 bytes the beginning and
+/// the number.
+std::string printable(std::string_view text);
+/// printable() between quotation marks.
+std::string in_quotes(std::string_view text);
 
 }  // namespace kg
