@@ -1,3 +1,4 @@
+#include "nn/network.h"
 #include "support.h"
 
 namespace kg {
@@ -5,27 +6,10 @@ namespace {
 
 using namespace testing;
 
-nn::Sequential network() {
-  return {nn::Sequential(nn::Conv2d(1, 4, 3, {.bias = false}), nn::ReLU(), nn::BatchNorm2d(4)),
-          nn::MaxPool2d(2), nn::Flatten(), nn::Linear(36, 10)};
-}
-
 std::vector<std::string> names_of(const nn::StateDict& state) {
   std::vector<std::string> names;
   for (const nn::NamedTensor& entry : state) names.push_back(entry.name);
   return names;
-}
-
-nn::StateDict copy_of(const nn::StateDict& state) {
-  nn::StateDict copy;
-  for (const auto& [name, tensor] : state) copy.push_back({name, tensor.clone()});
-  return copy;
-}
-
-bool equal(const nn::StateDict& a, const nn::StateDict& b) {
-  return std::ranges::equal(a, b, [](const nn::NamedTensor& x, const nn::NamedTensor& y) {
-    return x.name == y.name && same_bits(x.tensor, y.tensor);
-  });
 }
 
 /// A module of a user's own, with everything a module can have.
@@ -72,62 +56,6 @@ TEST_CASE("A state dict holds the module's own tensors", "[nn]") {
   Tensor weight = module.state_dict()[0].tensor;
   weight.copy_from(Tensor::ones({3, 2}));
   CHECK(to_doubles(module.parameters()[0]) == std::vector<double>(6, 1));
-}
-
-TEST_CASE("load_state_dict copies what another module has, whatever the order", "[nn]") {
-  manual_seed(1);
-  nn::Sequential from = network(), to = network();
-  from(random({5, 1, 8, 8}, DType::float32));
-  CHECK(!equal(from.state_dict(), to.state_dict()));
-  const std::vector<Tensor> held = to.parameters();
-  nn::StateDict state = from.state_dict();
-  std::reverse(state.begin(), state.end());
-  to.load_state_dict(state);
-  CHECK(equal(from.state_dict(), to.state_dict()));
-  CHECK(same_bits(held[0], from.parameters()[0]));
-  CHECK(held[0].requires_grad());
-  held[0].detach().copy_from(Tensor::zeros(held[0].shape()));
-  CHECK(!equal(from.state_dict(), to.state_dict()));
-}
-
-TEST_CASE("load_state_dict that fails leaves the module as it was", "[nn][errors]") {
-  nn::Sequential module = network();
-  const nn::StateDict before = copy_of(module.state_dict());
-  nn::StateDict state = copy_of(before);
-  for (nn::NamedTensor& entry : state)
-    entry.tensor = Tensor::full(entry.tensor.shape(), 9, {entry.tensor.dtype()});
-  const auto check = [&](std::initializer_list<const char*> parts, int line = __builtin_LINE()) {
-    check_error([&] { module.load_state_dict(state); }, parts, line);
-    CHECK(equal(module.state_dict(), before));
-  };
-  SECTION("a name is missing") {
-    state.pop_back();
-    check({"load_state_dict", "\"3.bias\" is missing"});
-  }
-  SECTION("a name is unexpected") {
-    state.push_back({"4.weight", Tensor::zeros({1})});
-    check({"load_state_dict", "no \"4.weight\""});
-  }
-  SECTION("a name is given twice") {
-    state.push_back(state.front());
-    check({"load_state_dict", "\"0.0.weight\" is given twice"});
-  }
-  SECTION("a shape differs") {
-    state.back().tensor = Tensor::zeros({11});
-    check({"load_state_dict", "\"3.bias\"", "float32 [11]", "float32 [10]"});
-  }
-  SECTION("a dtype differs") {
-    state.back().tensor = Tensor::zeros({10}, {.dtype = DType::float64});
-    check({"load_state_dict", "\"3.bias\"", "float64 [10]", "float32 [10]"});
-  }
-  SECTION("a tensor is undefined") {
-    state.back().tensor = {};
-    check({"undefined"});
-  }
-  SECTION("nothing is given") {
-    state.clear();
-    check({"load_state_dict", "\"0.0.weight\" is missing"});
-  }
 }
 
 TEST_CASE("train and eval reach every child", "[nn]") {

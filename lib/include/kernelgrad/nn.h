@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -23,6 +24,19 @@ struct NamedTensor {
 
 /// Parameters and buffers by name, in the order of the modules.
 using StateDict = std::vector<NamedTensor>;
+
+struct LoadOptions {
+  bool strict = true;  ///< Names that are missing or unexpected are an error; otherwise they are listed.
+  /// Names that the state has beside its tensors, and why there is no tensor: Checkpoint::unreadable.
+  std::map<std::string, std::string> unreadable = {};
+};
+
+/// What load_state_dict() did not load, as PyTorch's does.
+struct LoadResult {
+  std::vector<std::string> missing_keys;     ///< The module has them, the state has not.
+  std::vector<std::string> unexpected_keys;  ///< The state has them, under these names, the module has not.
+  std::string stripped_prefix;               ///< Taken off every name of the state: "module."
+};
 
 /// A piece of a network: parameters (learned), buffers (kept but not learned), child modules, and a forward
 /// computation.
@@ -58,9 +72,15 @@ class Module {
   /// Parameters and buffers under the names that PyTorch gives them. The tensors are the module's own, not
   /// copies.
   StateDict state_dict() const;
-  /// Copies the tensors into the module's own. Throws Error, with the module unchanged, if a name is missing
-  /// or unexpected or a shape or dtype differs.
-  void load_state_dict(const StateDict& state);
+  /// Copies the tensors into the module's own, converted to their dtype and device.
+  ///
+  /// Floating-point numbers are rounded to the module's dtype; integers are taken from any dtype whose values
+  /// they can hold. A num_batches_tracked that is missing keeps its value, [1] stands for [], as in PyTorch.
+  /// A prefix up to a dot that all names share is taken off where no name fits with it and some do without:
+  /// "module.", "_orig_mod.", "model." of wrappers. Throws one Error that lists everything that does not fit,
+  /// with the module unchanged: names that are given twice, missing or unexpected ones (if `strict`), shapes
+  /// that differ, and numbers that the module's dtype cannot hold.
+  LoadResult load_state_dict(const StateDict& state, const LoadOptions& options = {});
 
   /// Switches this module and its children between training (the default: batch statistics, active dropout)
   /// and inference.

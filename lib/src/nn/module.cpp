@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <map>
 #include <set>
 #include <typeinfo>
 
@@ -163,28 +162,6 @@ StateDict Module::state_dict() const {
   StateDict named;
   collect("", false, named);
   return named;
-}
-
-void Module::load_state_dict(const StateDict& state) {
-  std::map<std::string_view, const Tensor*> given;
-  for (const NamedTensor& entry : state)
-    if (!given.emplace(entry.name, &entry.tensor).second)
-      throw Error("load_state_dict: \"" + entry.name + "\" is given twice");
-  std::vector<std::pair<Tensor, const Tensor*>> copies;
-  for (const NamedTensor& own : state_dict()) {
-    const auto found = given.find(own.name);
-    if (found == given.end()) throw Error("load_state_dict: \"" + own.name + "\" is missing");
-    const Tensor& tensor = *found->second;
-    if (tensor.shape() != own.tensor.shape() || tensor.dtype() != own.tensor.dtype())
-      throw Error("load_state_dict: \"" + own.name + "\" is " + std::string(name_of(tensor.dtype())) + " " +
-                  to_string(tensor.shape()) + ", the module expects " +
-                  std::string(name_of(own.tensor.dtype())) + " " + to_string(own.tensor.shape()));
-    copies.emplace_back(own.tensor, &tensor);
-    given.erase(found);
-  }
-  if (!given.empty())
-    throw Error("load_state_dict: the module has no \"" + std::string(given.begin()->first) + "\"");
-  for (auto& [own, source] : copies) own.copy_from(*source);
 }
 
 void Module::train(bool training) {
