@@ -20,16 +20,24 @@ void write_file(const std::filesystem::path& path, const std::function<void(std:
 struct Checkpoint {
   nn::StateDict tensors = {};
   std::map<std::string, std::string> metadata = {};
+  /// Of a file that was loaded, the tensors that no DType can hold, and what they are: "F8_E4M3 [3, 4], ...".
+  std::map<std::string, std::string> unreadable = {};
 };
 
 /// Writes a checkpoint with write_file(), readable by Python's `safetensors`. Equal checkpoints give equal
-/// bytes. Throws Error on two tensors of one name and where write_file() does.
+/// bytes; what is unreadable is left out. Throws Error on two tensors of one name, names that are no UTF-8,
+/// more names than a reader takes, and where write_file() does.
 void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint);
 
-/// Reads a safetensors file into CPU tensors. The file is not trusted: throws Error, naming the file and the
-/// tensor, if the header is truncated, too large, no JSON or of the wrong form, if a tensor's type is none of
-/// F32, F64, U8, I32 and I64, if its offsets do not match its shape, overlap, leave gaps or reach past the
-/// end.
+/// Reads a safetensors file into CPU tensors, in the order of their bytes. Types without a DType of their own
+/// become the smallest that holds their every value: F16 and BF16 float32, BOOL uint8, I8, I16 and U16 int32,
+/// U32 and U64 int64. Other types that the format names, and U64 beyond int64, are listed as unreadable: a
+/// tensor that nobody asks for is no reason to refuse a file.
+///
+/// The file is not trusted. Time and memory are in proportion to its size, and whatever the format's
+/// reference implementation refuses is refused, and names that are there twice: throws Error, naming the file
+/// and the tensor, if the header is truncated, of more than 100 MB, no JSON or of the wrong form, if a
+/// tensor's offsets do not match its shape, overlap, leave gaps or do not end with the file.
 Checkpoint load_checkpoint(const std::filesystem::path& path);
 
 }  // namespace kg
