@@ -47,7 +47,7 @@ struct Arguments {
   bool quiet = false, no_graph = false;
   std::string kernels;
   bool allow_tf32 = false, nondeterministic = false;
-  std::string checkpoint;
+  std::string checkpoint, checkpoint_model;
   std::vector<std::string> files;
   std::vector<std::string> ids;
   std::string seeds = "1-3";
@@ -216,19 +216,53 @@ int run_sweep(const Arguments& arguments) {
   return mnist::failed;
 }
 
-/// A network with the weights of a checkpoint, which names its model.
-kg::nn::Sequential load_network(const Arguments& arguments, kg::Device device) {
+/// The model that a checkpoint is for: what it says itself, otherwise what --model says.
+std::string model_of(const kg::Checkpoint& checkpoint, const Arguments& arguments) {
+  const auto named = checkpoint.metadata.find("model");
+  const std::string& given = arguments.checkpoint_model;
+  if (named == checkpoint.metadata.end() && given.empty())
+    throw kg::Error(
+        kg::printable(arguments.checkpoint) +
+        ": its metadata names no model, as a checkpoint of `mnist train` does; say with --model ID "
+        "which it is for");
+  if (named == checkpoint.metadata.end()) return given;
+  if (!given.empty() && given != named->second)
+    throw kg::Error(kg::printable(arguments.checkpoint) + ": is for model " + kg::printable(named->second) +
+                    ", --model says " + kg::printable(given));
+  return named->second;
+}
+
+/// Copies a checkpoint's tensors into a network. All of the network's must be there; `notices` says what else
+/// there is.
+void load_weights(kg::nn::Sequential& network, const kg::Checkpoint& checkpoint,
+                  const std::string& checkpoint_name, std::FILE* notices) {
+  const kg::nn::LoadResult loaded =
+      network.load_state_dict(checkpoint.tensors, {.strict = false, .unreadable = checkpoint.unreadable});
+  // Once more, for the error that says everything.
+  if (!loaded.missing_keys.empty())
+    network.load_state_dict(checkpoint.tensors, {.unreadable = checkpoint.unreadable});
+  if (!loaded.stripped_prefix.empty())
+    fmt::print(notices, "{}: the prefix {} of every name is taken off\n", checkpoint_name,
+               kg::in_quotes(loaded.stripped_prefix));
+  constexpr std::size_t most_told = 20;
+  for (std::size_t i = 0; i < std::min(most_told, loaded.unexpected_keys.size()); ++i)
+    fmt::print(notices, "{}: the model has no {}, it is left out\n", checkpoint_name,
+               kg::in_quotes(loaded.unexpected_keys[i]));
+  if (loaded.unexpected_keys.size() > most_told)
+    fmt::print(notices, "{}: and {} more\n", checkpoint_name, loaded.unexpected_keys.size() - most_told);
+}
+
+/// A network with the weights of a checkpoint; `notices` says how they had to be fitted.
+kg::nn::Sequential load_network(const Arguments& arguments, kg::Device device, std::FILE* notices) {
   const kg::Checkpoint checkpoint = kg::load_checkpoint(arguments.checkpoint);
-  const auto model = checkpoint.metadata.find("model");
-  if (model == checkpoint.metadata.end())
-    throw kg::Error(arguments.checkpoint +
-                    ": its metadata names no model, as a checkpoint of `mnist train` does");
+  const std::string model = model_of(checkpoint, arguments);
+  const std::string name = kg::printable(arguments.checkpoint);
   kg::nn::Sequential network;
   try {
-    network = mnist::find_recipe(model->second).network();
-    network.load_state_dict(checkpoint.tensors);
+    network = mnist::find_recipe(model).network();
+    load_weights(network, checkpoint, name, notices);
   } catch (const kg::Error& error) {
-    throw kg::Error(arguments.checkpoint + ": is for model " + model->second + ": " + error.what());
+    throw kg::Error(name + ": is for model " + kg::printable(model) + ": " + error.what());
   }
   network.to(device);
   network.eval();
@@ -242,7 +276,7 @@ int run_eval(const Arguments& arguments) {
   if (!arguments.out.empty()) mnist::require_font();
   const auto [device, device_line] = choose_device(arguments);
   fmt::print("{}", device_line);
-  kg::nn::Sequential network = load_network(arguments, device);
+  kg::nn::Sequential network = load_network(arguments, device, stdout);
   const mnist::Dataset data = load_data(arguments);
   if (!arguments.out.empty()) mnist::make_folder(arguments.out);
   const mnist::Evaluation evaluation = mnist::evaluate(network, data.test, device);
@@ -259,7 +293,7 @@ int run_eval(const Arguments& arguments) {
 int run_predict(const Arguments& arguments) {
   mnist::require_file(arguments.checkpoint);
   const kg::Device device = choose_device(arguments).device;
-  kg::nn::Sequential network = load_network(arguments, device);
+  kg::nn::Sequential network = load_network(arguments, device, stderr);
   const kg::NoGrad no_grad;
   const mnist::Normalize normalize(mnist::pixel_mean, mnist::pixel_std);
   const auto& names = mnist::class_names(dataset_name(arguments));
@@ -370,7 +404,14 @@ void add_epochs_option(CLI::App& command, Arguments& arguments, const std::strin
 }
 
 void add_checkpoint_argument(CLI::App& command, Arguments& arguments) {
-  command.add_option("CHECKPOINT", arguments.checkpoint, "model.safetensors of a training run")->required();
+  command
+      .add_option("CHECKPOINT", arguments.checkpoint,
+                  "model.safetensors of a training run, or weights of another program under PyTorch's names")
+      ->required();
+  command
+      .add_option("--model", arguments.checkpoint_model,
+                  "which model it is for (see `mnist list`), if the checkpoint does not say it")
+      ->type_name("ID");
 }
 
 void add_train(CLI::App& app, Arguments& arguments) {

@@ -28,8 +28,8 @@ const Recipe& find_recipe(std::string_view id) {
   if (found != recipes().end()) return *found;
   std::vector<std::string> known;
   for (const Recipe& recipe : recipes()) known.emplace_back(recipe.id);
-  throw kg::Error(fmt::format("unknown model \"{}\"{}, expected one of: {}", id, did_you_mean(id, known),
-                              fmt::join(known, ", ")));
+  throw kg::Error(fmt::format("unknown model {}{}, expected one of: {}", kg::in_quotes(id),
+                              did_you_mean(id, known), fmt::join(known, ", ")));
 }
 
 }  // namespace mnist
