@@ -344,6 +344,9 @@ TEST_CASE("A rule that does not keep to its contract is named", "[autograd][erro
   check_error([&] { backward({Tensor()}); }, {"mine", "no gradient for input 0"});
   check_error([&] { backward({random({3})}); }, {"mine", "input 0", "[3]", "[2]"});
   check_error([&] { backward({random({2}, DType::float32)}); }, {"mine", "input 0", "float32", "float64"});
+  if (cuda_is_available())
+    check_error([&] { backward({random({2}).to(Device::cuda())}); },
+                {"mine", "input 0", "on cuda", "on cpu"});
   // And where the input is no leaf.
   check_error(
       [&] {
