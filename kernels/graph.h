@@ -10,11 +10,12 @@ namespace kg::kernels::cuda {
 /// A recorded, instantiated piece of work; owns the memory that was allocated inside it.
 struct Graph;
 
-/// From here to end_capture() work on the stream is recorded, not run. Memory allocated meanwhile must be
-/// released meanwhile.
+/// From here to end_capture() work of this thread on the stream is recorded, not run; other threads wait when
+/// they want to use the device. Memory allocated meanwhile must be released meanwhile. Waits itself for a
+/// recording on another thread.
 void begin_capture(Stream);
-/// True between the two.
-bool is_recording(Stream);
+/// True between the two, on the thread that called begin_capture().
+bool is_recording();
 /// Ends the recording. Throws Error if the work could not be recorded, for example because it waited for the
 /// device.
 Graph* end_capture(Stream);

@@ -7,6 +7,7 @@
 
 #include "kernels/cuda/common/check.h"
 #include "kernels/cuda/common/stream.h"
+#include "kernels/cuda/common/turn.h"
 #include "kernels/cuda/recording.h"
 #include "kernels/graph.h"
 
@@ -51,6 +52,7 @@ cudaStream_t own_stream() {
 }
 
 void* allocate(std::size_t bytes, Stream stream) {
+  const Turn turn;
   void* memory = nullptr;
   // Never 0 bytes: as on the CPU, every tensor has an address of its own.
   const cudaError_t code = cudaMallocAsync(&memory, bytes > 0 ? bytes : 1, stream_of(stream));
@@ -63,39 +65,40 @@ void* allocate(std::size_t bytes, Stream stream) {
   return memory;
 }
 
-void release(void* memory, std::size_t, Stream stream) noexcept {
-  if (!memory || !note_release(memory)) return;
-  // Failure means that the context is broken or, at the program's end, gone; memory goes with it.
-  static_cast<void>(cudaFreeAsync(memory, stream_of(stream)));
+void release_bytes(void* memory, std::size_t, Stream stream) noexcept {
+  if (memory) release(memory, stream);
 }
 
 /// A copy from or to the host would be recorded with the host's address, which means nothing at the replay.
-void refuse_in_recording(const char* what, Stream stream) {
-  if (is_recording(stream))
-    throw Error(std::string("cuda: ") + what + " while work is being recorded for a graph");
+void refuse_in_recording(const char* what) {
+  if (is_recording()) throw Error(std::string("cuda: ") + what + " while work is being recorded for a graph");
 }
 
 void copy_from_host(void* device, const void* host, std::size_t bytes, Stream stream) {
   if (bytes == 0) return;
-  refuse_in_recording("a copy from the host", stream);
+  refuse_in_recording("a copy from the host");
+  const Turn turn;
   // The runtime has read pageable memory when the call returns, so the caller may overwrite it.
   check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream_of(stream)), "cudaMemcpyAsync");
 }
 
 void synchronize(Stream stream) {
-  refuse_in_recording("waiting for the device", stream);
+  refuse_in_recording("waiting for the device");
+  const Turn turn;
   check(cudaStreamSynchronize(stream_of(stream)), "cudaStreamSynchronize");
 }
 
 void copy_to_host(void* host, const void* device, std::size_t bytes, Stream stream) {
   if (bytes == 0) return;
-  refuse_in_recording("a copy to the host", stream);
+  refuse_in_recording("a copy to the host");
+  const Turn turn;
   check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream_of(stream)), "cudaMemcpyAsync");
   synchronize(stream);
 }
 
 void copy_within(void* to, const void* from, std::size_t bytes, Stream stream) {
   if (bytes == 0) return;
+  const Turn turn;
   check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_of(stream)), "cudaMemcpyAsync");
 }
 
@@ -134,7 +137,7 @@ Peaks peaks() {
 
 const DeviceFunctions& device() {
   static constexpr DeviceFunctions functions{.allocate = allocate,
-                                             .release = release,
+                                             .release = release_bytes,
                                              .copy_from_host = copy_from_host,
                                              .copy_to_host = copy_to_host,
                                              .copy_within = copy_within,

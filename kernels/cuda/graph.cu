@@ -1,12 +1,16 @@
 #include "kernels/graph.h"
 
 #include <algorithm>
+#include <condition_variable>
 #include <memory>
+#include <mutex>
+#include <new>
 #include <utility>
 #include <vector>
 
 #include "kernels/cuda/common/check.h"
 #include "kernels/cuda/common/launch.h"
+#include "kernels/cuda/common/turn.h"
 #include "kernels/cuda/recording.h"
 
 /// Recording of work as a CUDA graph. Memory that is allocated and released while recording becomes part of
@@ -35,63 +39,118 @@ __global__ void graph_advance_counter_kernel(std::uint64_t* counter, std::uint64
   *counter += amount;
 }
 
+/// Who has a turn. A thread that wants to record comes before all that come after it: one that waited for a
+/// moment in which nobody has a turn might wait for ever.
+struct Turns {
+  std::mutex mutex;
+  std::condition_variable changed;
+  int taken = 0;               ///< by threads that do not record
+  bool recording = false;      ///< a thread records, or waits to
+  std::vector<void*> put_off;  ///< to be released at the end of the recording
+};
+
+/// Never destroyed: tensors of static duration may outlive it.
+Turns& turns() {
+  static Turns& all = *new Turns;
+  return all;
+}
+
+/// How many scopes of this thread have a turn; a recording is one.
+thread_local int depth = 0;
+
 /// The recording in progress on this thread.
 struct Recording {
   bool active = false;
+  bool released_others = false;  ///< memory from before it
   std::vector<void*> allocated;  ///< and not released yet
-  std::vector<void*> foreign;    ///< released, but from before the recording
 };
 thread_local Recording recording;
 
-/// What failed recordings left allocated: the memory went with the recording, its owners do not know yet.
-thread_local std::vector<void*> lost;
+void take_turn_to_record() {
+  std::unique_lock lock(turns().mutex);
+  turns().changed.wait(lock, [] { return !turns().recording; });
+  turns().recording = true;
+  turns().changed.wait(lock, [] { return turns().taken == 0; });
+  depth = 1;
+  recording.active = true;
+}
 
-/// Ends the bookkeeping; the memory that could not be released meanwhile is.
-Recording finish_recording(Stream stream) {
+/// Ends the bookkeeping, releases what was put off, and lets the other threads go on.
+Recording finish_recording(Stream stream) noexcept {
+  const std::lock_guard lock(turns().mutex);
   Recording finished = std::exchange(recording, {});
-  for (void* memory : finished.foreign) static_cast<void>(cudaFreeAsync(memory, stream_of(stream)));
-  lost.insert(lost.end(), finished.allocated.begin(), finished.allocated.end());
+  for (void* memory : turns().put_off)
+    // Not what another thread released of the recording's own, which went with it.
+    if (std::ranges::find(finished.allocated, memory) == finished.allocated.end())
+      static_cast<void>(cudaFreeAsync(memory, stream_of(stream)));
+  turns().put_off.clear();
+  turns().recording = false;
+  turns().changed.notify_all();
+  depth = 0;
   return finished;
 }
 
 }  // namespace
 
+Turn::Turn() {
+  if (depth++ > 0) return;
+  std::unique_lock lock(turns().mutex);
+  turns().changed.wait(lock, [] { return !turns().recording; });
+  ++turns().taken;
+}
+
+Turn::~Turn() {
+  if (--depth > 0) return;
+  const std::lock_guard lock(turns().mutex);
+  if (--turns().taken == 0 && turns().recording) turns().changed.notify_all();
+}
+
 void note_allocation(void* memory) {
-  std::erase(lost, memory);
   if (recording.active) recording.allocated.push_back(memory);
 }
 
-bool note_release(void* memory) noexcept {
-  if (std::erase(lost, memory) > 0) return false;
-  if (!recording.active || std::erase(recording.allocated, memory) > 0) return true;
-  recording.foreign.push_back(memory);
-  return false;
+void release(void* memory, Stream stream) noexcept {
+  const std::lock_guard lock(turns().mutex);  // no recording begins meanwhile
+  if (!turns().recording || std::erase(recording.allocated, memory) > 0) {
+    // Failure means that the context is broken or, at the program's end, gone; memory goes with it.
+    static_cast<void>(cudaFreeAsync(memory, stream_of(stream)));
+    return;
+  }
+  recording.released_others = recording.active;
+  try {
+    turns().put_off.push_back(memory);
+  } catch (const std::bad_alloc&) {
+    // Better lost than a recording with a release that does not belong there.
+  }
 }
 
 void begin_capture(Stream stream) {
-  // Thread-local: what other threads of the program do with CUDA meanwhile, on streams of their own, is their
-  // own affair.
-  check(cudaStreamBeginCapture(stream_of(stream), cudaStreamCaptureModeThreadLocal),
-        "cudaStreamBeginCapture");
-  recording.active = true;
+  take_turn_to_record();
+  try {
+    // Thread-local: what other threads of the program do with CUDA meanwhile, on streams of their own, is
+    // their own affair.
+    check(cudaStreamBeginCapture(stream_of(stream), cudaStreamCaptureModeThreadLocal),
+          "cudaStreamBeginCapture");
+  } catch (...) {
+    finish_recording(stream);
+    throw;
+  }
 }
 
-bool is_recording(Stream stream) {
-  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  check(cudaStreamIsCapturing(stream_of(stream), &status), "cudaStreamIsCapturing");
-  return status != cudaStreamCaptureStatusNone;
-}
+bool is_recording() { return recording.active; }
 
 Graph* end_capture(Stream stream) {
-  auto graph = std::make_unique<Graph>();
-  const cudaError_t code = cudaStreamEndCapture(stream_of(stream), &graph->recorded);
+  cudaGraph_t recorded = nullptr;
+  const cudaError_t code = cudaStreamEndCapture(stream_of(stream), &recorded);
   const Recording finished = finish_recording(stream);
+  auto graph = std::make_unique<Graph>();
+  graph->recorded = recorded;
   check(code, "cudaStreamEndCapture");
   if (!finished.allocated.empty())
     throw Error(
         "cuda: the work recorded for a graph leaves memory behind that it allocated; tensors that outlive "
         "it must exist before");
-  if (!finished.foreign.empty())
+  if (finished.released_others)
     throw Error("cuda: the work recorded for a graph releases memory that was allocated before it");
   check(cudaGraphInstantiate(&graph->executable, graph->recorded, 0), "cudaGraphInstantiate");
   return graph.release();
@@ -106,6 +165,7 @@ void abandon_capture(Stream stream) noexcept {
 }
 
 void launch_graph(Graph& graph, Stream stream) {
+  const Turn turn;
   check(cudaGraphLaunch(graph.executable, stream_of(stream)), "cudaGraphLaunch");
 }
 

@@ -66,7 +66,7 @@ void* Context::workspace(std::size_t bytes) {
 }
 
 void Context::refuse_in_recording(const char* what) const {
-  if (cuda::is_recording({stream_}))
+  if (cuda::is_recording())
     throw Error(std::string("cudnn: ") + what +
                 " is needed while work is being recorded for a graph: run the step once before recording it");
 }

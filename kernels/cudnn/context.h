@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 
+#include "kernels/cuda/common/turn.h"
 #include "kernels/cudnn/check.h"
 #include "kernels/stream.h"
 
@@ -54,6 +55,7 @@ class LockedContext {
   Context* operator->() const { return context_; }
 
  private:
+  cuda::Turn turn_;
   std::unique_lock<std::mutex> lock_;
   Context* context_;
 };

@@ -18,6 +18,8 @@
 /// comment "fault: NAME" marks the line that a report must name.
 
 cudaStream_t kg::kernels::cuda::stream_of(Stream stream) { return static_cast<cudaStream_t>(stream.handle); }
+kg::kernels::cuda::Turn::Turn() {}
+kg::kernels::cuda::Turn::~Turn() {}
 
 namespace kg::kernels::cuda {
 

@@ -10,6 +10,7 @@
 
 #include "kernels/cuda/common/check.h"
 #include "kernels/cuda/common/stream.h"
+#include "kernels/cuda/common/turn.h"
 #include "kernels/stream.h"
 
 namespace kg::kernels::cuda {
@@ -67,6 +68,7 @@ void launch(const Grid& grid, Stream stream, Arguments... arguments) {
     check_launch(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                                       cudaFuncAttributeMaxDynamicSharedMemorySize,
                                       static_cast<int>(grid.shared_bytes)));
+  const Turn turn;
   cudaLaunchConfig_t config{};
   config.gridDim = grid.blocks;
   config.blockDim = grid.threads;

@@ -36,7 +36,7 @@ void accumulate_into_leaf(Tensor::Impl& leaf, Tensor gradient, const auto& use) 
     throw Error(use() + " was " + described(gradient) +
                 " in forward, and so is what backward adds to its gradient; now it is " +
                 described(leaf.shape, {.dtype = leaf.dtype, .device = leaf.storage->device()}));
-  Tensor sum(std::move(leaf.grad));
+  Tensor sum(leaf.present_grad());
   leaf.grad = nullptr;
   accumulate(sum, std::move(gradient));
   if (!is_exclusive(sum)) sum = sum.clone();
@@ -129,6 +129,7 @@ void Tensor::backward(const Tensor& gradient, bool retain_graph) const {
     throw Error("backward: the tensor requires no gradient, and neither does anything it was computed from");
   if (gradient.shape() != shape() || gradient.dtype() != dtype() || gradient.device() != device())
     throw Error("backward: the gradient given is " + described(gradient) + ", expected " + described(*this));
+  static_cast<void>(impl_->storage->data());  // a recording that was refused leaves no graph to go through
   const NoGrad no_grad;
   if (is_leaf())
     return accumulate_into_leaf(*impl_, gradient, [] { return std::string("backward: the leaf"); });

@@ -235,7 +235,7 @@ Backend run_fastest(const Call& call, const Way& native, const Way& cudnn) {
     native.run();
     return remember(call, Backend::native, cudnn_unavailable_reason());
   }
-  if (kernels::cuda::is_recording({})) {
+  if (kernels::cuda::is_recording()) {
     notice(name_of(call) + " of " + call.problem +
            ": native runs: it was first seen while work was being recorded for a graph, where nothing can be "
            "timed; run the work once before recording it");

@@ -30,7 +30,20 @@ Capture::~Capture() { finish(); }
 void Capture::finish() {
   if (active_capture != this) return;
   active_capture = nullptr;
+  *is_over_ = true;
   for (const Source& source : sources_) source.generator->set_state(source.seed, source.first_draw);
+}
+
+void Capture::note_write(const std::shared_ptr<Storage>& storage) {
+  // On the CPU nothing is recorded: the work has written, and replays will not.
+  if (storage->device().is_cuda() && !storage->is_recorded()) written_.insert(storage);
+}
+
+void Capture::begin_replay() const {
+  if (std::ranges::any_of(used_, [](const auto& storage) { return storage.expired(); }))
+    throw Error("Graph: a tensor that the recorded work uses is gone, and its memory with it");
+  for (const std::weak_ptr<Storage>& storage : written_)
+    if (const std::shared_ptr<Storage> written = storage.lock()) written->bump_version();
 }
 
 const std::uint64_t* Capture::note_draw(Generator& generator) {

@@ -19,19 +19,23 @@ Graph::Graph(const std::function<void()>& work) {
   if (!work) throw Error("Graph: the work is empty");
   if (!cuda_is_available()) throw Error("Graph: cuda is not available: " + cuda_unavailable_reason());
   impl_ = std::make_unique<Impl>();
+  Capture& capture = impl_->capture;
+  // Kernels are loaded when they are first launched, which should not be in a recording.
+  kernels::cuda::advance_counter(capture.word(0), 0, {});
   kernels::cuda::begin_capture({});
   try {
     work();
-    for (std::size_t i = 0; i < impl_->capture.sources().size(); ++i)
-      kernels::cuda::advance_counter(impl_->capture.word(i), impl_->capture.sources()[i].draws, {});
+    for (std::size_t i = 0; i < capture.sources().size(); ++i)
+      kernels::cuda::advance_counter(capture.word(i), capture.sources()[i].draws, {});
   } catch (...) {
+    // Before other threads go on, who may have tensors of the recording's.
+    capture.finish();
     kernels::cuda::abandon_capture({});
     throw;
   }
+  capture.finish();
   impl_->recorded = kernels::cuda::end_capture({});
-  impl_->capture.finish();
-  for (const Capture::Source& source : impl_->capture.sources())
-    impl_->next_draws.push_back(source.first_draw);
+  for (const Capture::Source& source : capture.sources()) impl_->next_draws.push_back(source.first_draw);
 }
 
 Graph::~Graph() = default;
@@ -43,6 +47,7 @@ void Graph::replay() {
   for (const Capture::Source& source : sources)
     if (source.generator->seed() != source.seed)
       throw Error("Graph: a generator that the recorded work draws from has been given another seed since");
+  impl_->capture.begin_replay();
   for (std::size_t i = 0; i < sources.size(); ++i) {
     const Capture::Source& source = sources[i];
     const std::uint64_t draws = source.generator->draws();

@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "autograd/node.h"
+#include "core/capture.h"
 #include "core/dispatch.h"
 #include "core/tensor_impl.h"
 #include "kernels/elementwise.h"
@@ -211,7 +212,12 @@ void Tensor::copy_from(const Tensor& source) {
 }
 
 std::uint64_t Tensor::version() const { return checked(impl()).storage->version(); }
-void Tensor::bump_version() { checked(impl()).storage->bump_version(); }
+
+void Tensor::bump_version() {
+  const std::shared_ptr<Storage>& storage = checked(impl()).storage;
+  storage->bump_version();
+  if (Capture* capture = Capture::active()) capture->note_write(storage);
+}
 
 void Tensor::set_data(const Tensor& source) {
   if (shape() != source.shape())
@@ -254,7 +260,7 @@ Tensor& Tensor::set_requires_grad(bool requires_grad) {
 
 bool Tensor::is_leaf() const { return checked(impl()).grad_fn == nullptr; }
 
-Tensor Tensor::grad() const { return Tensor(checked(impl()).grad); }
+Tensor Tensor::grad() const { return Tensor(checked(impl()).present_grad()); }
 
 void Tensor::set_grad(Tensor grad) {
   checked(impl());

@@ -17,6 +17,11 @@ struct Tensor::Impl {
   bool requires_grad = false;  ///< Set on leaves; a tensor with a grad_fn requires a gradient anyway.
   std::shared_ptr<Tensor::Impl> grad;
   std::shared_ptr<Node> grad_fn;  ///< The operation that computed this tensor, if it is part of a graph.
+
+  /// grad, but for one that a recording left behind when it was refused: no step that ran has made that.
+  std::shared_ptr<Tensor::Impl> present_grad() const {
+    return grad && grad->storage->is_lost() ? nullptr : grad;
+  }
 };
 
 /// A tensor over existing memory: the same elements under a shape.

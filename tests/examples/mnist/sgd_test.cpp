@@ -282,6 +282,28 @@ TEST_CASE("a recorded step of Sgd can be replayed from the first on, at any lear
   }
 }
 
+TEST_CASE("a step of Sgd between forward and backward is an error, recorded or not", "[sgd]") {
+  for (const kg::Device device : kg::testing::devices()) {
+    INFO(device.name());
+    kg::Tensor weight = kg::testing::random({3, 4}, kg::DType::float32, 1, device).set_requires_grad();
+    const kg::Tensor input = kg::testing::random({2, 4}, kg::DType::float32, 2, device).set_requires_grad();
+    Sgd sgd({weight}, {.learning_rate = 0.1, .momentum = 0.9});
+    const auto check_overwritten = [&](const auto& step) {
+      const kg::Tensor loss = kg::sum(kg::linear(input, weight));
+      step();
+      kg::testing::check_error([&] { loss.backward(); }, {"linear: weight", "overwritten"});
+    };
+    weight.set_grad(kg::Tensor::ones({3, 4}, {.device = device}));
+    check_overwritten([&] { sgd.step(); });
+    const std::uint64_t velocity = sgd.velocity(0).version();
+    sgd.step();
+    CHECK(sgd.velocity(0).version() == velocity + 1);
+    if (!device.is_cuda()) continue;
+    kg::Graph graph([&] { sgd.step(); });
+    check_overwritten([&] { graph.replay(); });
+  }
+}
+
 TEST_CASE("Sgd follows parameters to cuda before their first step, and not after it", "[sgd]") {
   if (!kg::cuda_is_available()) return;
   const auto move = [](kg::Tensor parameter, kg::Device device) {
