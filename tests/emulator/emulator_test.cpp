@@ -13,7 +13,12 @@
 
 #include "catch.h"
 #include "device_array.h"
+#include "kernels/cuda/common/launch.h"
 #include "kernels/cuda/common/shared_memory.h"
+
+cudaStream_t kg::kernels::cuda::stream_of(Stream) { return nullptr; }
+kg::kernels::cuda::Turn::Turn() {}
+kg::kernels::cuda::Turn::~Turn() {}
 
 // What kernels see: their place in the grid, barriers, warps, shared and device memory, launches.
 
@@ -336,6 +341,20 @@ TEST_CASE("launches that no GPU would take are refused") {
         cudaErrorInvalidValue);
   CHECK(cudaDeviceSynchronize() == cudaSuccess);
   CHECK(std::string(cudaGetErrorName(cudaErrorInvalidValue)) == "cudaErrorInvalidValue");
+}
+
+__global__ void limited_kernel() {}
+
+TEST_CASE("a launch never lowers what another may have of shared memory") {
+  using kg::kernels::cuda::launch;
+  launch<limited_kernel>({.blocks = 1, .threads = 1, .shared_bytes = 64 * 1024}, {});
+  launch<limited_kernel>({.blocks = 1, .threads = 1, .shared_bytes = 49 * 1024}, {});
+  const cudaLaunchConfig_t config{.gridDim = 1, .blockDim = 1, .dynamicSmemBytes = 64 * 1024};
+  CHECK(cudaLaunchKernelEx(&config, limited_kernel) == cudaSuccess);
+  CHECK_THROWS_AS(launch<limited_kernel>({.blocks = 1, .threads = 1, .shared_bytes = 1 << 20}, {}),
+                  kg::Error);
+  cudaGetLastError();
+  CHECK(cudaDeviceSynchronize() == cudaSuccess);
 }
 
 TEST_CASE("memory runs out as on a GPU, and is used again") {

@@ -49,6 +49,14 @@ std::string kernel_name() {
   return std::string(function.substr(begin, function.find_first_of(";]", begin) - begin));
 }
 
+/// Lets launches of the kernel have as much shared memory as the device offers.
+inline cudaError_t raise_shared_limit(const void* kernel) {
+  int bytes = 0;
+  const cudaError_t code = cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0);
+  if (code != cudaSuccess) return code;
+  return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+}
+
 }  // namespace detail
 
 /// Launches `kernel` with the arguments, converted to its parameters' types. Nothing happens on an empty
@@ -64,10 +72,12 @@ void launch(const Grid& grid, Stream stream, Arguments... arguments) {
   };
   // What every kernel may have; more must be asked for.
   constexpr std::size_t default_shared_bytes = 48 * 1024;
-  if (grid.shared_bytes > default_shared_bytes)
-    check_launch(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                      cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                      static_cast<int>(grid.shared_bytes)));
+  if (grid.shared_bytes > default_shared_bytes) {
+    // Once, and to the most: a limit that followed the launches might be too low for another thread's, or for
+    // the replay of one that was recorded.
+    static const cudaError_t raised = detail::raise_shared_limit(reinterpret_cast<const void*>(kernel));
+    check_launch(raised);
+  }
   const Turn turn;
   cudaLaunchConfig_t config{};
   config.gridDim = grid.blocks;
