@@ -10,10 +10,19 @@
 
 namespace kg {
 
-/// Writes a file as a whole or not at all: `write` fills a temporary file beside `path`, which is flushed to
-/// disk and renamed to `path` only when everything was written. Throws Error naming the path, with the
-/// temporary removed and an existing file untouched, if anything fails; what `write` throws passes through
-/// likewise.
+/// Writes a file as a whole or not at all: `write` fills a temporary file in the same folder, which is
+/// flushed to disk and renamed to `path` only when everything was written.
+///
+/// Any number of threads, processes and containers may write one path: a reader finds the file of one of
+/// them, whole. A symbolic link stays, and what it points to is written, as open() would do; another hard
+/// link keeps the old content. An existing file's permissions stay, and its owner and group where the system
+/// allows it; a new file has those of any other. A file that may not be written is not replaced. What a
+/// killed program left of its temporaries (".kernelgrad-*.tmp") is removed by the next call for a file in
+/// that folder.
+///
+/// Throws Error naming the path and the reason, with the temporary removed and an existing file untouched, if
+/// anything fails; what `write` throws passes through likewise. Only when the folder cannot be flushed to
+/// disk after the rename is the new file there all the same, and the message says so.
 void write_file(const std::filesystem::path& path, const std::function<void(std::ostream&)>& write);
 
 /// A file in the safetensors format: named tensors, and free text under names of one's own.
