@@ -26,7 +26,8 @@ struct DropoutProblem {
 
 template <class T>
 struct DropoutKernels {
-  /// output[i] = kept(i) ? input[i] * scale() : 0. Its own transpose: backward is the same call on gradients.
+  /// output[i] = input[i] * (kept(i) ? scale() : 0), a product as in PyTorch: a dropped NaN or infinity is
+  /// NaN. Its own transpose: backward is the same call on gradients.
   void (*apply)(const DropoutProblem&, std::int64_t count, const T* input, T* output, Stream);
 };
 

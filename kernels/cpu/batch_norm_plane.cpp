@@ -100,13 +100,13 @@ void normalize(const Channel<T>& channel, const T* x, std::int64_t count, T* y) 
   });
 }
 
-/// The gradient behind relu_after: 0 where the output was not positive.
+/// The gradient behind relu_after: 0 where the output was not above 0. NaN lets it pass, as everywhere.
 template <class T>
 HWY_INLINE Vector<T> behind_relu(const Channel<T>& channel, Vector<T> value, Vector<T> gradient) {
   const Lanes<T> d;
   if (!channel.relu_after) return gradient;
   const Vector<T> output = hn::MulAdd(value, hn::Set(d, channel.scale), hn::Set(d, channel.shift));
-  return hn::IfThenElseZero(hn::Gt(output, hn::Zero(d)), gradient);
+  return hn::IfThenZeroElse(hn::Le(output, hn::Zero(d)), gradient);
 }
 
 template <class T>
@@ -137,7 +137,7 @@ void input_gradient(const Channel<T>& channel, T mean_plain, T mean_normalized, 
     const Vector<T> value = relu_if(channel.relu_before, input);
     const Vector<T> gradient = hn::Sub(behind_relu(channel, value, span.load(grad_output, i, tail)), plain);
     const Vector<T> result = hn::Mul(scale, hn::NegMulAdd(hn::Sub(value, mean), slope, gradient));
-    span.store(channel.relu_before ? hn::IfThenElseZero(hn::Gt(input, hn::Zero(d)), result) : result,
+    span.store(channel.relu_before ? hn::IfThenZeroElse(hn::Le(input, hn::Zero(d)), result) : result,
                grad_input, i, tail);
   });
 }

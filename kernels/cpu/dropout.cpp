@@ -62,23 +62,20 @@ void philox_blocks(std::uint64_t seed, std::uint64_t offset, std::uint32_t purpo
 }
 
 template <class T>
-HWY_INLINE void multiply_kept(const T* x, const T* factors, std::int64_t count, T* y) {
+HWY_INLINE void multiply(const T* x, const T* factors, std::int64_t count, T* y) {
   const hn::ScalableTag<T> d;
   const std::int64_t lanes = hn::Lanes(d);
   std::int64_t i = 0;
-  for (; i + lanes <= count; i += lanes) {
-    const auto factor = hn::LoadU(d, factors + i);
-    const auto product = hn::Mul(hn::LoadU(d, x + i), factor);
-    hn::StoreU(hn::IfThenZeroElse(hn::Eq(factor, hn::Zero(d)), product), d, y + i);
-  }
-  for (; i < count; ++i) y[i] = factors[i] == 0 ? T(0) : x[i] * factors[i];
+  for (; i + lanes <= count; i += lanes)
+    hn::StoreU(hn::Mul(hn::LoadU(d, x + i), hn::LoadU(d, factors + i)), d, y + i);
+  for (; i < count; ++i) y[i] = x[i] * factors[i];
 }
 
 void multiply_floats(const float* x, const float* factors, std::int64_t count, float* y) {
-  multiply_kept(x, factors, count, y);
+  multiply(x, factors, count, y);
 }
 void multiply_doubles(const double* x, const double* factors, std::int64_t count, double* y) {
-  multiply_kept(x, factors, count, y);
+  multiply(x, factors, count, y);
 }
 
 }  // namespace

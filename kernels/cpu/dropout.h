@@ -10,9 +10,8 @@ namespace kg::kernels::cpu {
 template <class T>
 void dropout_factors(const DropoutProblem& problem, std::int64_t first, std::int64_t count, T* factors);
 
-/// output[i] = input[i] * the factor of element first + i; 0 where that is 0, even if the input is infinite
-/// or NaN. The two may be the same array. For pieces that fit the first-level cache: the factors take as much
-/// memory again.
+/// output[i] = input[i] * the factor of element first + i. The two may be the same array. For pieces that fit
+/// the first-level cache: the factors take as much memory again.
 template <class T>
 void drop(const DropoutProblem& problem, std::int64_t first, std::int64_t count, const T* input, T* output);
 

@@ -17,7 +17,7 @@ template <class T>
 void backward(std::int64_t count, const T* output, const T* grad_output, T* grad_input, Stream) {
   parallel_for_ranges(count, elements_per_piece, [&](Range range) {
     for (std::int64_t i = range.begin; i < range.end; ++i)
-      grad_input[i] = output[i] > 0 ? grad_output[i] : T(0);
+      grad_input[i] = output[i] <= 0 ? T(0) : grad_output[i];
   });
 }
 

@@ -427,7 +427,7 @@ __device__ BackwardBatch<T> load_backward(const Layout& layout, const Neighbours
     if (!neighbours.relu_after) continue;
 #pragma unroll
     for (int i = 0; i < quad_size; ++i)
-      if (!(channel.normalized(batch.x.quads[q].values[i]) > T(0))) g.values[i] = T(0);
+      if (channel.normalized(batch.x.quads[q].values[i]) <= T(0)) g.values[i] = T(0);
   }
   return batch;
 }
@@ -531,8 +531,8 @@ __global__ void __launch_bounds__(whole ? max_threads : slice_threads)
       for (int i = 0; i < quad_size; ++i) {
         const T x = batch.x.quads[q].values[i], g = batch.g.quads[q].values[i];
         const T value = channel.scale * (g - plain - (x - channel.mean) * slope);
-        // x is positive where the input is.
-        result.values[i] = !neighbours.relu_before || x > T(0) ? value : T(0);
+        // x is above 0, or NaN, where the input is.
+        result.values[i] = neighbours.relu_before && x <= T(0) ? T(0) : value;
       }
       store(layout, places.at[q], result, b.grad_input);
     }

@@ -3,7 +3,7 @@
 #include "kernels/cuda/common/elements.h"
 #include "kernels/cuda/common/launch.h"
 
-/// y[i] = kept(i) ? x[i] / (1 - p) : 0, forward and, on gradients, backward.
+/// y[i] = x[i] * (kept(i) ? 1 / (1 - p) : 0), forward and, on gradients, backward.
 ///
 /// A thread owns four consecutive elements, which is what one evaluation of Philox4x32-10 draws for: of float
 /// one 16-byte access each way. Traffic is 2 sizeof(T) bytes an element. Arithmetic: ten rounds of two 32-bit

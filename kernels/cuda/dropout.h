@@ -92,8 +92,8 @@ struct DropoutMask {
     const r123::Philox4x32::ctr_type words = r123::Philox4x32()(counter, key);
 #pragma unroll
     for (int i = 0; i < quad_size; ++i)
-      // Not a product with 0: a dropped NaN or infinity is 0 as well.
-      quad.values[i] = words.v[i] >= threshold ? quad.values[i] * scale : T(0);
+      // A product where dropped, too: NaN and infinity, which nothing should hide, come out as NaN.
+      quad.values[i] *= words.v[i] >= threshold ? scale : T(0);
   }
 };
 

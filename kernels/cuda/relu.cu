@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(block_size)
   const Pack<T> result = load_pack(output, first, count);
   Pack<T> gradient = load_pack(grad_output, first, count);
   for (int i = 0; i < pack_size<T>; ++i)
-    if (!(result.values[i] > T(0))) gradient.values[i] = T(0);
+    if (result.values[i] <= T(0)) gradient.values[i] = T(0);
   store_pack(grad_input, first, count, gradient);
 }
 

@@ -113,31 +113,44 @@ TEST_CASE("dropout with p = 0 returns its input and draws nothing", "[dropout]")
   }
 }
 
-TEST_CASE("dropout with p = 1 drops everything, NaN and infinity too, forward and backward", "[dropout]") {
-  Tensor values = Tensor::full({65}, std::numeric_limits<double>::infinity());
-  values.data<float>()[3] = std::numeric_limits<float>::quiet_NaN();
+/// PyTorch's dropout is a product: 0 * NaN and 0 * infinity are NaN.
+TEST_CASE("dropout multiplies by 0: a dropped NaN or infinity is NaN, forward and backward", "[dropout]") {
+  const double infinity = std::numeric_limits<double>::infinity();
+  for (const Device device : devices())
+    for (const DType dtype : {DType::float32, DType::float64})
+      for (const double p : {0.5, 1.0})
+        for (const double bad : {std::nan(""), infinity, -infinity})
+          // Every lane of every vector, and what is left over behind the last.
+          for (std::int64_t count = 1; count <= 67; count += 11) {
+            INFO(device.name() << ", " << name_of(dtype) << ", p " << p << ", " << bad << ", " << count
+                               << " elements");
+            Generator mask_generator(1), generator(1);
+            const TensorOptions options = {.dtype = dtype, .device = device};
+            const std::vector<double> mask =
+                to_doubles(dropout(Tensor::ones({count}, options), p, mask_generator));
+            Tensor x = Tensor::full({count}, bad, options).set_requires_grad();
+            const Tensor y = dropout(x, p, generator);
+            y.backward(Tensor::full({count}, bad, options));
+            for (const Tensor& result : {y.detach(), x.grad()}) {
+              const std::vector<double> values = to_doubles(result);
+              for (std::size_t i = 0; i < mask.size(); ++i) {
+                const bool expects_nan = mask[i] == 0 || std::isnan(bad);
+                CHECK(std::isnan(values[i]) == expects_nan);
+                if (!expects_nan) CHECK(values[i] == bad);
+              }
+            }
+          }
+}
+
+TEST_CASE("dropout with p = 1 drops every number, forward and backward", "[dropout]") {
   for (const Device device : devices()) {
     INFO(device.name());
     Generator generator(1);
-    Tensor x = values.to(device).clone().set_requires_grad();
+    Tensor x = random({65}, DType::float32, 1, device).clone().set_requires_grad();
     const Tensor y = dropout(x, 1, generator);
     CHECK(y.to_vector<float>() == std::vector<float>(65, 0));
-    y.backward(values.to(device));
+    y.backward(random({65}, DType::float32, 2, device));
     CHECK(x.grad().to_vector<float>() == std::vector<float>(65, 0));
-  }
-}
-
-TEST_CASE("A dropped value is 0 whatever it was, a kept NaN stays NaN", "[dropout]") {
-  for (const Device device : devices()) {
-    INFO(device.name());
-    Generator mask_generator(1), generator(1);
-    const std::vector<double> mask = to_doubles(dropout(ones(65), 0.5, mask_generator));
-    const std::vector<double> y =
-        to_doubles(dropout(Tensor::full({65}, std::nan(""), {.device = device}), 0.5, generator));
-    for (std::size_t i = 0; i < 65; ++i) {
-      if (mask[i] == 0) CHECK(y[i] == 0);
-      if (mask[i] != 0) CHECK(std::isnan(y[i]));
-    }
   }
 }
 

@@ -56,6 +56,28 @@ TEST_CASE("relu hands NaN on, from every place", "[relu]") {
     }
 }
 
+TEST_CASE("relu's gradient passes where the input is NaN, and nowhere because the gradient is", "[relu]") {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (const Device device : devices())
+    for (std::size_t bad = 0; bad < 67; ++bad) {
+      INFO(device.name());
+      const auto gradient = [&](float sign, float before, float incoming) {
+        std::vector<float> values(67, sign), gradients(67, 1);
+        values[bad] = before;
+        gradients[bad] = incoming;
+        Tensor x = Tensor::from(values, {67}, device).set_requires_grad();
+        relu(x).backward(Tensor::from(gradients, {67}, device));
+        return x.grad().to_vector<float>();
+      };
+      std::vector<float> expected(67, 0);
+      CHECK(gradient(-1, -1, nan) == expected);
+      expected[bad] = 5;
+      CHECK(gradient(-1, nan, 5) == expected);
+      const std::vector<float> passed = gradient(1, 1, nan);
+      for (std::size_t i = 0; i < 67; ++i) CHECK(std::isnan(passed[i]) == (i == bad));
+    }
+}
+
 TEST_CASE("relu of nothing is nothing", "[relu]") {
   for (const Device device : devices()) {
     INFO(device.name());

@@ -30,13 +30,14 @@ inline Tensor operator*(const Tensor& a, const Tensor& b) { return mul(a, b); }
 inline Tensor operator*(const Tensor& x, double factor) { return mul(x, factor); }
 inline Tensor operator*(double factor, const Tensor& x) { return mul(x, factor); }
 
-/// max(x, 0); the gradient at 0 is 0.
+/// max(x, 0); the gradient at 0 is 0, at NaN 1.
 Tensor relu(const Tensor& x);
 
 /// What sum() and mean() reduce.
 struct ReduceOptions {
-  std::vector<int> dims = {};  ///< Dimensions to reduce, negative ones counted from the last; empty: all.
-  bool keepdim = false;        ///< Keep reduced dimensions with extent 1.
+  /// Dimensions to reduce, each named once, negative ones counted from the last; empty: all.
+  std::vector<int> dims = {};
+  bool keepdim = false;  ///< Keep reduced dimensions with extent 1.
 };
 
 /// Sum over the dimensions that the options name.
@@ -94,14 +95,15 @@ Generator& default_generator();
 /// Restarts default_generator() with a seed.
 void manual_seed(std::uint64_t seed);
 
-/// Sets each element to 0 with probability p and multiplies the others by 1 / (1 - p). With p = 0 returns x.
-/// Throws Error unless 0 <= p <= 1. (Inactive outside training: see nn::Dropout.)
+/// Multiplies each element by 0 with probability p and the others by 1 / (1 - p): NaN and infinity come out
+/// as NaN where they are dropped. With p = 0 returns x. Throws Error unless 0 <= p <= 1. (Inactive outside
+/// training: see nn::Dropout.)
 Tensor dropout(const Tensor& x, double p, Generator& generator = default_generator());
 
 struct BatchNormOptions {
-  bool training = false;  ///< Normalise with the batch's statistics and update the running ones.
-  double momentum = 0.1;  ///< running = (1 - momentum) * running + momentum * batch.
-  double epsilon = 1e-5;
+  bool training = false;            ///< Normalise with the batch's statistics and update the running ones.
+  double momentum = 0.1;            ///< running = (1 - momentum) * running + momentum * batch; 0 to 1.
+  double epsilon = 1e-5;            ///< Not below 0.
   Tensor num_batches_tracked = {};  ///< int64 []; goes up by one in training, if defined.
   // Neighbours computed in the same pass over memory. The result is that of the separate operations:
   // dropout(relu(batch_norm(relu(x)))), each where asked for; p > 0 takes one draw of `generator`.
