@@ -1,5 +1,7 @@
 #include "ops/check.h"
 
+#include <array>
+#include <charconv>
 #include <cmath>
 
 #include "core/tensor_impl.h"
@@ -9,6 +11,10 @@ namespace kg::check {
 std::string Argument::described() const {
   return std::string(op) + ": " + std::string(name) + " is " +
          (tensor.defined() ? kg::described(tensor) : "undefined");
+}
+
+void is_defined(const Argument& argument) {
+  if (!argument.tensor.defined()) throw Error(argument.described() + ", expected a tensor");
 }
 
 void is_floating(const Argument& argument) {
@@ -47,9 +53,19 @@ void both_sensible(std::string_view op, std::string_view option, Pair value, std
   is_sensible(op, option, value.w, smallest);
 }
 
+namespace {
+
+/// As few digits as say which number it is: std::to_string would make 0 of a small one.
+std::string text_of(double value) {
+  std::array<char, 32> digits;
+  return {digits.data(), std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr};
+}
+
+}  // namespace
+
 void is_probability(std::string_view op, std::string_view option, double value) {
   if (!(value >= 0 && value <= 1))
-    fail(op, std::string(option) + " = " + std::to_string(value) + ", expected a probability from 0 to 1");
+    fail(op, std::string(option) + " = " + text_of(value) + ", expected a probability from 0 to 1");
 }
 
 void options(std::string_view op, const Conv2dOptions& options) {
@@ -61,9 +77,9 @@ void options(std::string_view op, const Conv2dOptions& options) {
 
 void options(std::string_view op, const BatchNormOptions& options) {
   if (!(options.momentum >= 0 && options.momentum <= 1))
-    fail(op, "momentum = " + std::to_string(options.momentum) + ", expected 0 to 1");
+    fail(op, "momentum = " + text_of(options.momentum) + ", expected 0 to 1");
   if (!(options.epsilon >= 0 && std::isfinite(options.epsilon)))
-    fail(op, "epsilon = " + std::to_string(options.epsilon) + ", expected a number from 0 on");
+    fail(op, "epsilon = " + text_of(options.epsilon) + ", expected a number from 0 on");
   is_probability(op, "dropout", options.dropout);
 }
 

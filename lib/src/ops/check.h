@@ -17,6 +17,7 @@ struct Argument {
   std::string described() const;
 };
 
+void is_defined(const Argument& argument);
 /// Defined and float32 or float64.
 void is_floating(const Argument& argument);
 /// Of the same dtype and on the same device as the first argument of the operation.

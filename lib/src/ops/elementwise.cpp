@@ -31,7 +31,9 @@ kernels::BroadcastProblem broadcast_problem(std::string_view op, const Tensor& a
   check::matches({op, "b", b}, {op, "a", a});
   const std::size_t rank = std::max(a.shape().size(), b.shape().size());
   if (rank > kernels::max_rank)
-    check::fail(op, "at most " + std::to_string(kernels::max_rank) + " dimensions can be broadcast");
+    check::fail(op, "shapes " + to_string(a.shape()) + " and " + to_string(b.shape()) +
+                        ", expected at most " + std::to_string(kernels::max_rank) +
+                        " dimensions to broadcast");
   Shape shape(rank, 1);
   for (std::size_t from_end = 1; from_end <= rank; ++from_end) {
     const auto extent = [&](const Tensor& x) {

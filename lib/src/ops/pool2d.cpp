@@ -11,8 +11,8 @@ kernels::Pool2dProblem pool2d_problem(std::string_view op, const Tensor& x, Pair
   check::options(op, kernel, options);
   if (x.size(2) < 1 || x.size(3) < 1 || x.size(2) + 2 * padding.h < kernel.h ||
       x.size(3) + 2 * padding.w < kernel.w)
-    throw Error(input.described() + ", too small for a kernel of [" + std::to_string(kernel.h) + ", " +
-                std::to_string(kernel.w) + "]");
+    throw Error(input.described() + ", too small for a kernel of " + to_string(Shape{kernel.h, kernel.w}) +
+                " with padding " + to_string(Shape{padding.h, padding.w}));
   return {.planes = x.size(0) * x.size(1),
           .h = x.size(2),
           .w = x.size(3),

@@ -35,6 +35,7 @@ Shape inferred(Shape wanted, const Tensor& x) {
 }  // namespace
 
 Tensor reshape(const Tensor& x, Shape shape) {
+  check::is_defined({"reshape", "input", x});
   return record("reshape", share_storage(x, inferred(std::move(shape), x)), {x},
                 [original = x.shape()](const BackwardCall& call) -> std::vector<Tensor> {
                   return {share_storage(call.grad_output, original)};
@@ -44,6 +45,7 @@ Tensor reshape(const Tensor& x, Shape shape) {
 Tensor Tensor::reshape(Shape shape) const { return kg::reshape(*this, std::move(shape)); }
 
 Tensor flatten(const Tensor& x, int start_dim) {
+  check::is_defined({"flatten", "input", x});
   const int rank = std::max(x.dim(), 1);
   const int start = start_dim < 0 ? start_dim + rank : start_dim;
   if (start < 0 || start >= rank)
