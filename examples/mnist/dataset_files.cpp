@@ -157,34 +157,51 @@ std::vector<Found> files_in(const std::filesystem::path& path, const std::vector
   return {{.file = path, .place = place, .what = error.what()}};
 }
 
+// A folder or an archive, and what the places of the files that are wanted begin with.
+struct Start {
+  std::filesystem::path base;
+  std::string beginning;
+};
+
+bool has_name_beginning(const std::filesystem::path& folder, const std::string& beginning) {
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error))
+    if (entry->path().filename().string().starts_with(beginning)) return true;
+  return false;
+}
+
+// FOLDER, ARCHIVE, FOLDER/BEGINNING or ARCHIVE/BEGINNING, if it is there.
+std::optional<Start> start_of(const std::filesystem::path& place) {
+  std::error_code error;
+  if (std::filesystem::exists(place, error)) return Start{place, ""};
+  std::filesystem::path base = place.has_parent_path() ? place.parent_path() : ".";
+  if (std::filesystem::is_directory(base, error)) {
+    const std::string beginning = place.filename().string();
+    if (beginning.empty() || !has_name_beginning(base, beginning)) return std::nullopt;
+    return Start{base, beginning};
+  }
+  while (base.has_parent_path() && base != base.parent_path() && !std::filesystem::exists(base, error))
+    base = base.parent_path();
+  if (!std::filesystem::is_regular_file(base, error)) return std::nullopt;
+  return Start{base, (base.filename() / place.lexically_relative(base)).generic_string()};
+}
+
 class Search {
  public:
   explicit Search(const std::filesystem::path& place) : given_(place) {
-    std::error_code error;
-    if (std::filesystem::exists(place, error)) {
-      look_at(place);
-      return;
-    }
-    // FOLDER/BEGINNING or ARCHIVE/BEGINNING; what leads to a file that is there can only be an archive.
-    std::filesystem::path base = place.has_parent_path() ? place.parent_path() : ".";
-    while (base.has_relative_path() && !std::filesystem::exists(base, error)) base = base.parent_path();
-    beginning_ = place.lexically_relative(base).generic_string();
-    const bool next_to_it = beginning_.find('/') == std::string::npos;
-    if (std::filesystem::is_regular_file(base, error))
-      beginning_ = base.filename().string() + "/" + beginning_;
-    else if (beginning_.empty() || !next_to_it)
-      return;
-    look_at(base);
+    const std::optional<Start> start = start_of(place);
+    if (!start)
+      throw kg::Error(fmt::format(
+          "dataset: {}: no such folder, expected one with the four IDX files of a data set", place.string()));
+    beginning_ = start->beginning;
+    look_at(start->base);
   }
 
   /// What the places of the files are relative to.
   const std::filesystem::path& folder() const { return folder_; }
 
   std::vector<Found> take() {
-    if (found_.empty() && !std::filesystem::exists(given_))
-      throw kg::Error(
-          fmt::format("dataset: {}: no such folder, expected one with the four IDX files of a data set",
-                      given_.string()));
     std::ranges::sort(found_, {}, [](const Found& found) { return found.place; });
     return std::move(found_);
   }
@@ -343,6 +360,8 @@ std::string choose_set(const std::filesystem::path& place, const std::filesystem
 }
 
 }  // namespace
+
+bool may_hold_dataset(const std::filesystem::path& place) { return start_of(place).has_value(); }
 
 DatasetFiles find_dataset(const std::filesystem::path& place) {
   Search search(place);

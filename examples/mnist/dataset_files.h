@@ -11,6 +11,9 @@ struct DatasetFiles {
   PackedFile train_images, train_labels, test_images, test_labels;
 };
 
+/// Whether there is anything at a place, as find_dataset() takes it. It looks at names only.
+bool may_hold_dataset(const std::filesystem::path& place);
+
 /// Finds the four files of a data set in a folder and the folders in it, four levels deep, and in zip
 /// archives there. What a file holds follows from its content: IDX data of unsigned bytes, plain or gzipped,
 /// with three sizes are images, with one size labels (QMNIST's labels, eight int32 each, too). What is for

@@ -8,12 +8,15 @@
 #include <cstdlib>
 #include <limits>
 #include <optional>
+#include <set>
 
 #include "command_line.h"
+#include "dataset_files.h"
+#include "digit.h"
 #include "figures.h"
 #include "files.h"
 #include "kernelgrad/kernelgrad.h"
-#include "png.h"
+#include "picture.h"
 #include "progress.h"
 #include "receptive_field.h"
 #include "report.h"
@@ -49,6 +52,7 @@ struct Arguments {
   bool allow_tf32 = false, nondeterministic = false;
   std::string checkpoint, checkpoint_model;
   std::vector<std::string> files;
+  std::string save_input;
   std::vector<std::string> ids;
   std::string seeds = "1-3";
   int jobs = 1;
@@ -70,12 +74,10 @@ std::filesystem::path data_directory(const Arguments& arguments) {
 /// Where the data are. Throws kg::Error if there is nothing.
 std::filesystem::path require_data(const Arguments& arguments) {
   const std::filesystem::path place = data_directory(arguments);
-  if (!std::filesystem::exists(place))
-    throw kg::Error(place.string() +
-                    ": no such folder, expected one with the four IDX files; --data DIR names another, for "
-                    "MNIST MNIST_DIR "
-                    "does too, and scripts/get-mnist fetches that into data/mnist");
-  return place;
+  if (mnist::may_hold_dataset(place)) return place;
+  throw kg::Error(place.string() +
+                  ": no such folder, expected one with the four IDX files; --data DIR names another, for "
+                  "MNIST MNIST_DIR does too, and scripts/get-mnist fetches that into data/mnist");
 }
 
 mnist::Dataset load_data(const Arguments& arguments) {
@@ -290,23 +292,69 @@ int run_eval(const Arguments& arguments) {
   return 0;
 }
 
+/// What the network is to see of a picture.
+mnist::GrayImage network_input(const std::filesystem::path& file, mnist::DatasetName dataset) {
+  mnist::Picture picture = mnist::read_picture(file);
+  if (dataset == mnist::DatasetName::mnist) return mnist::as_mnist(std::move(picture));
+  return mnist::fit_to(mnist::white_on_black(mnist::to_gray(std::move(picture))), 28, 28);
+}
+
+/// Where --save-input puts what the network saw of a picture: the file itself that was named, or one in the
+/// folder that was, called as the picture.
+std::filesystem::path saved_input(const Arguments& arguments, const std::filesystem::path& file) {
+  const std::filesystem::path given = arguments.save_input;
+  if (given.extension() == ".png" && !std::filesystem::is_directory(given)) return given;
+  return given / file.filename().replace_extension(".png");
+}
+
+/// Refuses to write over a picture that is given, or over what another one's is.
+void check_saved_inputs(const Arguments& arguments) {
+  std::set<std::filesystem::path> taken;
+  for (const std::string& file : arguments.files) {
+    const std::filesystem::path saved = saved_input(arguments, file);
+    std::error_code none;
+    if (taken.insert(saved).second && !std::filesystem::equivalent(saved, file, none)) continue;
+    throw mnist::UsageError(
+        fmt::format("--save-input {}: {} would be overwritten for {}, expected a folder for pictures of "
+                    "different names",
+                    arguments.save_input, saved.string(), file));
+  }
+}
+
+/// Prints what the network says of the picture.
+void predict(kg::nn::Sequential& network, const Arguments& arguments, const std::string& file,
+             kg::Device device) {
+  const mnist::GrayImage digit = network_input(file, dataset_name(arguments));
+  if (!arguments.save_input.empty()) mnist::write_png(saved_input(arguments, file), digit);
+  kg::Tensor image = kg::Tensor::empty({1, 1, digit.height, digit.width});
+  mnist::Normalize(mnist::pixel_mean, mnist::pixel_std)(digit.pixels, image.data<float>());
+  const kg::Tensor output = network(image.to(device));
+  const std::size_t prediction = static_cast<std::size_t>(kg::argmax(output).item());
+  fmt::print("{}: {} ({:.2f} %)\n", file, mnist::class_names(dataset_name(arguments))[prediction],
+             100 * std::exp(output.to_vector<float>()[prediction]));
+}
+
 int run_predict(const Arguments& arguments) {
   mnist::require_file(arguments.checkpoint);
   const kg::Device device = choose_device(arguments).device;
   kg::nn::Sequential network = load_network(arguments, device, stderr);
-  const kg::NoGrad no_grad;
-  const mnist::Normalize normalize(mnist::pixel_mean, mnist::pixel_std);
-  const auto& names = mnist::class_names(dataset_name(arguments));
-  for (const std::string& file : arguments.files) {
-    const mnist::GrayImage digit = mnist::read_digit(file);
-    kg::Tensor image = kg::Tensor::empty({1, 1, digit.height, digit.width});
-    normalize(digit.pixels, image.data<float>());
-    const kg::Tensor output = network(image.to(device));
-    const std::size_t prediction = static_cast<std::size_t>(kg::argmax(output).item());
-    fmt::print("{}: {} ({:.2f} %)\n", file, names[prediction],
-               100 * std::exp(output.to_vector<float>()[prediction]));
+  if (!arguments.save_input.empty()) {
+    check_saved_inputs(arguments);
+    const std::filesystem::path folder = saved_input(arguments, arguments.files[0]).parent_path();
+    if (!folder.empty()) mnist::make_folder(folder);
   }
-  return 0;
+  const kg::NoGrad no_grad;
+  int status = 0;
+  for (const std::string& file : arguments.files) try {
+      predict(network, arguments, file, device);
+    } catch (const mnist::NoDigit& reason) {
+      fmt::print("{}: {}\n", file, reason.what());
+    } catch (const kg::Error& error) {
+      std::fflush(stdout);
+      fmt::print(stderr, "mnist: {}\n", error.what());
+      status = 1;
+    }
+  return status;
 }
 
 /// The best of the published log; what is only said to have been reached, with a tilde.
@@ -475,11 +523,17 @@ void add_eval(CLI::App& app, Arguments& arguments) {
 }
 
 void add_predict(CLI::App& app, Arguments& arguments) {
-  CLI::App& predict = *app.add_subcommand("predict", "Say which digit each PNG shows");
+  CLI::App& predict = *app.add_subcommand("predict", "Say which digit each picture shows");
   add_checkpoint_argument(predict, arguments);
   predict
-      .add_option("FILE.png", arguments.files, "pictures of one digit each, light on dark or dark on light")
+      .add_option("FILE", arguments.files,
+                  "PNG or JPEG pictures of one digit each: any ink on any paper, anywhere on it")
       ->required();
+  predict
+      .add_option("--save-input", arguments.save_input,
+                  "write what the network sees of each picture as a PNG of 28x28: into this folder, or of "
+                  "one picture into FILE.png")
+      ->type_name("DIR");
   add_dataset_option(predict, arguments, "what the model was trained on: mnist or fashion-mnist");
   add_device_options(predict, arguments);
 }

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "kernelgrad/error.h"
+
 namespace mnist {
 
 /// A file, or a member of a zip archive.
@@ -19,8 +21,10 @@ struct PackedFile {
   PackedFile(std::filesystem::path path, std::string member = "")
       : path(std::move(path)), member(std::move(member)) {}
 
-  /// For messages: "archive.zip: member".
-  std::string name() const { return member.empty() ? path.string() : path.string() + ": " + member; }
+  /// For messages: "archive.zip: member", made printable.
+  std::string name() const {
+    return kg::printable(member.empty() ? path.string() : path.string() + ": " + member);
+  }
 };
 
 /// Bytes from front to back.

@@ -843,15 +843,54 @@ class Use(Test):
         dark_on_light = [png(bytes(255 - pixel for pixel in image), 28, 28) for image in TEST_SET[:10]]
         self.assertEqual(self.predict(dark_on_light), self.predict([png(image, 28, 28) for image in TEST_SET[:10]]))
 
-    def test_predict_names_a_bad_picture(self):
-        good = self.directory / "good.png"
-        good.write_bytes(png(TEST_SET[0], 28, 28))
+    def picture(self, name, pixels, width=28, height=28):
+        path = self.directory / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(png(pixels, width, height))
+        return path
+
+    def test_predict_names_a_bad_picture_and_goes_on(self):
+        good = self.picture("good.png", TEST_SET[0])
         bad = self.directory / "bad.png"
-        for content in (b"", b"no picture", good.read_bytes()[:60]):
+        for content, why in ((b"", "empty"), (b"no picture", "text"), (good.read_bytes()[:60], "truncated"),
+                             (b"GIF89a", "GIF"), (b"\xff\xd8\xff\xe0", "JPEG")):
             bad.write_bytes(content)
-            self.fail_with([bad], "predict", RUN / "model.safetensors", good, bad, "--device", "cpu")
-        nowhere = self.directory / "nowhere.png"
-        self.fail_with([nowhere], "predict", RUN / "model.safetensors", nowhere, "--device", "cpu")
+            result = self.fail_with([f"mnist: {bad}: ", why], "predict", RUN / "model.safetensors", bad,
+                                    self.directory / "nowhere.png", self.directory, good, "--device", "cpu")
+            self.assertRegex(result.stdout, rf"^{good}: \d \(.* %\)\n$")
+            self.assertIn(f"mnist: {self.directory / 'nowhere.png'}: no such file\n", result.stderr)
+            self.assertIn(f"mnist: {self.directory}: is a folder", result.stderr)
+
+    def test_predict_says_when_there_is_no_digit(self):
+        blank = self.picture("blank.png", bytes([255]) * 10000, 100, 100)
+        noise = self.picture("noise.png", random.Random(1).randbytes(10000), 100, 100)
+        good = self.picture("good.png", TEST_SET[0])
+        lines = self.succeed("predict", RUN / "model.safetensors", blank, noise, good, "--device", "cpu").splitlines()
+        self.assertEqual(lines[0], f"{blank}: no digit: nothing stands out from the ground")
+        self.assertIn(f"{noise}: no digit: ", lines[1])
+        self.assertRegex(lines[2], rf"^{good}: \d \(")
+
+    def test_predict_saves_what_the_network_saw(self):
+        command = ["predict", RUN / "model.safetensors", "--device", "cpu"]
+        paper = bytes(200 - pixel // 2 for pixel in TEST_SET[3])
+        page = self.picture("page.jpg", b"".join(paper[y * 28:y * 28 + 28] * 1 + bytes([200]) * 72 for y in range(28))
+                            + bytes([200]) * 7200, 100, 100)
+        stored = self.picture("stored.png", TEST_SET[4])
+        saved = self.directory / "made" / "saved"
+        answers = self.succeed(*command, page, stored, "--save-input", saved).splitlines()
+        self.assertEqual(names_in(saved), ["page.png", "stored.png"])
+        again = self.succeed(*command, saved / "page.png", saved / "stored.png").splitlines()
+        self.assertEqual([line.split(": ")[1] for line in again], [line.split(": ")[1] for line in answers])
+
+        one = self.directory / "one.png"
+        self.succeed(*command, page, "--save-input", one)
+        self.assertEqual(one.read_bytes(), (saved / "page.png").read_bytes())
+        self.fail_with(["--save-input", "overwritten"], *command, page, stored, "--save-input", one, code=2)
+        self.fail_with(["--save-input", "overwritten"], *command, one, "--save-input", one, code=2)
+        other = self.picture("other/page.png", TEST_SET[4])
+        self.fail_with(["--save-input", "overwritten"], *command, page, other, "--save-input", saved, code=2)
+        self.assertEqual(one.read_bytes(), (saved / "page.png").read_bytes())
+        self.fail_with([saved / "page.png", "folder"], *command, page, "--save-input", saved / "page.png" / "page.png")
 
 
 unittest.main(argv=sys.argv[:1] + sys.argv[2:])
