@@ -42,8 +42,8 @@ struct Range {
 /// on the number of threads.
 template <class Body>
 void parallel_for_ranges(std::int64_t count, std::int64_t piece, const Body& body) {
-  parallel_for((count + piece - 1) / piece, [&](std::int64_t i) {
-    body(Range{i * piece, (i + 1) * piece < count ? (i + 1) * piece : count});
+  parallel_for(count / piece + (count % piece > 0), [&](std::int64_t i) {
+    body(Range{i * piece, count - i * piece > piece ? (i + 1) * piece : count});
   });
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernelgrad/error.h"
+#include "kernels/cpu/conv2d_direct.h"
 #include "kernels/cpu/copy_rows.h"
 #include "kernels/cpu/correlate.h"
 #include "kernels/cpu/scratch.h"
@@ -180,6 +181,34 @@ struct InputLayout {
   }
 };
 
+/// Whether the layouts of an image and its gradient, for any of the kernels, would be mostly zeros, or the
+/// phases of the input gradient mostly without taps: conv2d_direct.h needs far less memory then. In floating
+/// point, for sizes beyond all memory.
+bool is_sparse(const Conv2dProblem& p) {
+  constexpr double most_phases = 4096, most_zeros = 16, few_elements = 1 << 16;
+  struct Lengths {
+    double in, out, packed_in, packed_out, phases;
+  };
+  const auto lengths = [](const Axis& a) -> Lengths {
+    const double in = static_cast<double>(a.in), out = static_cast<double>(a.out),
+                 stride = static_cast<double>(a.stride), padding = static_cast<double>(a.padding),
+                 reach = static_cast<double>((a.kernel - 1) * a.dilation);
+    return {.in = in,
+            .out = out,
+            .packed_in = out * stride + reach,
+            .packed_out =
+                std::max(out, (in + padding) / stride + 2) + std::max(0.0, reach - padding) / stride + 1,
+            .phases = stride};
+  };
+  const Lengths h = lengths(vertical(p)), w = lengths(horizontal(p));
+  const double c_in = static_cast<double>(p.c_in / p.groups), c_out = static_cast<double>(p.c_out / p.groups);
+  const double arrays = c_in * h.in * w.in + c_out * h.out * w.out +
+                        c_in * c_out * static_cast<double>(p.k_h) * static_cast<double>(p.k_w);
+  const double packed =
+      c_in * h.packed_in * w.packed_in + c_out * std::max(h.packed_out * w.packed_out, h.out * w.packed_in);
+  return h.phases * w.phases > most_phases || packed > most_zeros * arrays + few_elements;
+}
+
 /// Element (t, o) of the result [taps][channels] is weight[o * taps + t].
 template <class T>
 std::vector<T> transposed(const T* weight, std::int64_t channels, std::int64_t taps) {
@@ -201,6 +230,7 @@ void check_row(std::int64_t columns) {
 
 template <class T>
 void forward(const Conv2dProblem& p, const T* input, const T* weight, const T* bias, T* output, Stream) {
+  if (is_sparse(p)) return conv2d_forward_direct(p, input, weight, bias, output);
   const InputLayout layout(p);
   check_row<T>(layout.pitch);
   const std::int64_t channels = p.c_out / p.groups, out_h = p.out_h(), out_w = p.out_w();
@@ -288,15 +318,17 @@ GradientPhase<T> gradient_phase(const Conv2dProblem& p, const GradientLayout& la
                          .offsets = {},
                          .weights = {}};
   for (std::int64_t o = 0; o < p.c_out; ++o)
-    for (std::int64_t i = 0; i < p.k_h; ++i)
+    for (std::int64_t i = 0; i < p.k_h; ++i) {
+      if (!rows.has_tap(a, i)) continue;
       for (std::int64_t j = 0; j < p.k_w; ++j) {
-        if (!rows.has_tap(a, i) || !columns.has_tap(b, j)) continue;
+        if (!columns.has_tap(b, j)) continue;
         if (o < layout.channels)  // the same in every group
           phase.offsets.push_back(o * layout.plane + (rows.before + rows.shift(a, i)) * layout.pitch +
                                   layout.gap + columns.shift(b, j));
         for (std::int64_t c = 0; c < c_in; ++c)
           phase.weights.push_back(weight[((o * c_in + c) * p.k_h + i) * p.k_w + j]);
       }
+    }
   return phase;
 }
 
@@ -311,6 +343,7 @@ void scatter(const Conv2dProblem& p, const GradientPhase<T>& phase, const T* com
 
 template <class T>
 void backward_input(const Conv2dProblem& p, const T* grad_output, const T* weight, T* grad_input, Stream) {
+  if (is_sparse(p)) return conv2d_backward_input_direct(p, grad_output, weight, grad_input);
   const GradientLayout layout(p);
   check_row<T>(layout.pitch);
   const std::int64_t c_in = p.c_in / p.groups;
@@ -365,6 +398,7 @@ void pack_gradient(const Conv2dProblem& p, const T* gradient, std::int64_t plane
 
 template <class T>
 void backward_weight(const Conv2dProblem& p, const T* input, const T* grad_output, T* grad_weight, Stream) {
+  if (is_sparse(p)) return conv2d_backward_weight_direct(p, input, grad_output, grad_weight);
   const InputLayout layout(p);
   const std::int64_t taps = layout.taps(), channels = p.c_out / p.groups, out_plane = p.out_h() * p.out_w();
   const std::int64_t gradient_pitch = round_up(layout.out_count, correlate_slack);

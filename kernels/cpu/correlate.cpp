@@ -69,7 +69,9 @@ class Destination {
         store_first(pixels, d, to, plane_ - position_);
     }
     position_ += dense_ ? lanes : static_cast<std::int64_t>(hn::CountTrue(d, wanted));
-    column_ = hn::Add(column_, hn::Set(d, static_cast<T>(lanes)));
+    // Not column_ + lanes first: near the end of the longest rows T cannot count so far.
+    const auto step = hn::Set(d, static_cast<T>(lanes)), back = hn::Sub(pitch_, step);
+    column_ = hn::IfThenElse(hn::Lt(column_, back), hn::Add(column_, step), hn::Sub(column_, back));
     wrap_columns();
   }
 
@@ -95,8 +97,8 @@ HWY_INLINE void correlate_tile(const Correlation<T>& work, std::int64_t channel,
     for (int v = 0; v < Vectors; ++v)
       sums[o][v] = work.bias ? hn::Set(d, work.bias[channel + o]) : hn::Zero(d);
   const T* source = work.source + pixel;
-  const T* weights = work.weights + channel;
-  for (std::int64_t t = 0; t < work.taps; ++t, weights += work.channels) {
+  for (std::int64_t t = 0; t < work.taps; ++t) {
+    const T* weights = work.weights + t * work.channels + channel;
     const T* row = source + work.offsets[t];
     Vector<T> pixels[Vectors];
     for (int v = 0; v < Vectors; ++v) pixels[v] = hn::LoadU(d, row + v * lanes);

@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(block_size)
   const PoolElement window(index, p.rows.windows, p.columns.windows);
   const PoolRange rows = p.rows.inside(window.y), columns = p.columns.inside(window.x);
   const int width = p.columns.extent;
-  const T* image = input + window.plane * (p.rows.extent * width);
+  const T* image = input + window.plane * p.rows.extent * width;
 
   T sum = 0;
   for (int y = rows.begin; y < rows.end; ++y)
@@ -62,12 +62,13 @@ __global__ void __launch_bounds__(block_size)
   if (index >= count) return;
   const PoolElement pixel(index, p.rows.extent, p.columns.extent);
   const PoolRange rows = p.rows.over(pixel.y), columns = p.columns.over(pixel.x);
-  const T* windows = grad_output + pixel.plane * (p.rows.windows * p.columns.windows);
+  const T* windows = grad_output + pixel.plane * p.rows.windows * p.columns.windows;
 
   T sum = 0;
   for (int y = rows.begin; y < rows.end; ++y)
     for (int x = columns.begin; x < columns.end; ++x)
-      sum += windows[y * p.columns.windows + x] / divisor(p.rows.inside(y), p.columns.inside(x));
+      sum +=
+          windows[std::int64_t{y} * p.columns.windows + x] / divisor(p.rows.inside(y), p.columns.inside(x));
   grad_input[index] = sum;
 }
 

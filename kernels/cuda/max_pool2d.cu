@@ -42,7 +42,7 @@ __global__ void __launch_bounds__(block_size)
   const PoolElement window(index, p.rows.windows, p.columns.windows);
   const PoolRange rows = p.rows.inside(window.y), columns = p.columns.inside(window.x);
   const int width = p.columns.extent;
-  const T* image = input + window.plane * (p.rows.extent * width);
+  const T* image = input + window.plane * p.rows.extent * width;
 
   // The first pixel, not -infinity: padding must not win against an image of -infinity.
   int best = rows.begin * width + columns.begin;
@@ -67,12 +67,12 @@ __global__ void __launch_bounds__(block_size)
   const PoolElement pixel(index, p.rows.extent, p.columns.extent);
   const PoolRange rows = p.rows.over(pixel.y), columns = p.columns.over(pixel.x);
   const int own = pixel.y * p.columns.extent + pixel.x;
-  const std::int64_t first_window = pixel.plane * (p.rows.windows * p.columns.windows);
+  const std::int64_t first_window = pixel.plane * p.rows.windows * p.columns.windows;
 
   T sum = 0;
   for (int y = rows.begin; y < rows.end; ++y)
     for (int x = columns.begin; x < columns.end; ++x) {
-      const std::int64_t window = first_window + y * p.columns.windows + x;
+      const std::int64_t window = first_window + std::int64_t{y} * p.columns.windows + x;
       if (argmax[window] == own) sum += grad_output[window];
     }
   grad_input[index] = sum;

@@ -56,8 +56,9 @@ struct PoolElement {
   std::int64_t plane;
   int y, x;
 
-  __device__ PoolElement(std::int64_t index, int height, int width) : plane(index / (height * width)) {
-    const int rest = static_cast<int>(index - plane * (height * width));
+  __device__ PoolElement(std::int64_t index, int height, int width)
+      : plane(index / (std::int64_t{height} * width)) {
+    const int rest = static_cast<int>(index - plane * height * width);
     y = rest / width;
     x = rest - y * width;
   }

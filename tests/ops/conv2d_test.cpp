@@ -134,6 +134,37 @@ TEST_CASE("conv2d takes strides beyond the image: one output, and gradients as w
   }
 }
 
+TEST_CASE("conv2d on the longest rows", "[conv2d]") {
+  // As many columns as float counts in ones, twice, so that the count starts anew.
+  constexpr std::int64_t w = 1 << 24;
+  Tensor x = Tensor::empty({1, 1, 2, w}), expected = Tensor::empty({1, 1, 2, w - 1});
+  for (std::int64_t i = 0; i < 2 * w; ++i) x.data<float>()[i] = static_cast<float>(i % 1021);
+  for (std::int64_t row = 0; row < 2; ++row)
+    for (std::int64_t i = 0; i < w - 1; ++i)
+      expected.data<float>()[row * (w - 1) + i] =
+          static_cast<float>((row * w + i) % 1021 + 2 * ((row * w + i + 1) % 1021));
+  const Tensor weight = Tensor::from(std::vector<float>{1, 2}, {1, 1, 1, 2});
+  const Tensor y = conv2d(x.set_requires_grad(), weight);
+  CHECK(same_bits(y, expected));
+  // The gradient of ones: 1 and 2 where both taps reach, and less at either end.
+  y.backward(Tensor::ones(y.shape()));
+  Tensor gradient = Tensor::full(x.shape(), 3);
+  for (const std::int64_t row : {0, 1}) {
+    gradient.data<float>()[row * w] = 1;
+    gradient.data<float>()[row * w + w - 1] = 2;
+  }
+  CHECK(same_bits(x.grad(), gradient));
+}
+
+TEST_CASE("conv2d's input gradient on rows too long for it is an error", "[conv2d][errors]") {
+  // Forward's rows are half as long, and the last column is no output's.
+  const Tensor x = Tensor::zeros({1, 1, 1, (1 << 25) + 1}).set_requires_grad();
+  const Tensor y = conv2d(x, Tensor::ones({1, 1, 1, 2}), {.stride = {1, 2}});
+  REQUIRE(y.size(3) == 1 << 24);
+  check_error([&] { y.backward(Tensor::zeros(y.shape())); },
+              {"conv2d", "rows of 16777217", "expected at most 16777216"});
+}
+
 TEST_CASE("conv2d keeps NaN and infinity to the outputs whose window holds them", "[conv2d]") {
   const float bad = GENERATE(std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity());
   const std::int64_t stride = GENERATE(1, 2);

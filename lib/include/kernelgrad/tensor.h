@@ -19,7 +19,8 @@ using Shape = std::vector<std::int64_t>;
 
 /// "[128, 1, 28, 28]"
 std::string to_string(const Shape& shape);
-/// The product of the extents; 1 for the shape of a scalar, [].
+/// The product of the extents; 1 for the shape of a scalar, [], and 0 if any extent is 0, however large the
+/// others. Throws Error on a negative extent, and where memory could not hold so many elements.
 std::int64_t numel(const Shape& shape);
 
 struct TensorOptions {

@@ -22,27 +22,31 @@ std::string to_string(const Shape& shape) {
 
 namespace {
 
-[[noreturn]] void too_large(const Shape& shape) {
-  throw Error("tensor: shape " + to_string(shape) + " has more elements than memory can hold");
+[[noreturn]] void too_large(std::string_view op, const Shape& shape) {
+  throw Error(std::string(op) + ": shape " + to_string(shape) + " has more elements than memory can hold");
 }
 
 }  // namespace
 
-std::int64_t numel(const Shape& shape) {
+std::int64_t checked_numel(std::string_view op, const Shape& shape) {
+  for (const std::int64_t extent : shape)
+    if (extent < 0) throw Error(std::string(op) + ": shape " + to_string(shape) + " has a negative extent");
+  // Before any product: those of the other extents may be too large.
+  if (std::ranges::find(shape, 0) != shape.end()) return 0;
   std::int64_t count = 1;
-  for (const std::int64_t extent : shape) {
-    if (extent < 0) throw Error("tensor: shape " + to_string(shape) + " has a negative extent");
-    if (__builtin_mul_overflow(count, extent, &count)) too_large(shape);
-  }
+  for (const std::int64_t extent : shape)
+    if (__builtin_mul_overflow(count, extent, &count)) too_large(op, shape);
   return count;
 }
+
+std::int64_t numel(const Shape& shape) { return checked_numel("tensor", shape); }
 
 namespace {
 
 std::size_t bytes_of(const Shape& shape, DType dtype) {
   std::size_t bytes = 0;
   if (__builtin_mul_overflow(static_cast<std::size_t>(numel(shape)), size_of(dtype), &bytes))
-    too_large(shape);
+    too_large("tensor", shape);
   return bytes;
 }
 

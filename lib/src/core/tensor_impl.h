@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "autograd/node.h"
 #include "core/storage.h"
@@ -26,6 +27,10 @@ struct Tensor::Impl {
 
 /// A tensor over existing memory: the same elements under a shape.
 Tensor share_storage(const Tensor& tensor, Shape shape);
+
+/// numel(), whose errors begin with the name of an operation. What is multiplied from extents goes through
+/// here: a tensor without elements may have any extents beside the 0.
+std::int64_t checked_numel(std::string_view op, const Shape& shape);
 
 /// "float32 [128, 1, 28, 28] on cpu": how error messages speak of a tensor.
 std::string described(const Shape& shape, TensorOptions options);

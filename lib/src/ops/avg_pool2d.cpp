@@ -12,16 +12,19 @@ Tensor avg_pool2d(const Tensor& x, Pair kernel, const PoolOptions& options) {
   const TensorOptions like = {.dtype = x.dtype(), .device = x.device()};
   const bool count_include_pad = options.count_include_pad;
   Tensor output = Tensor::empty({x.size(0), x.size(1), problem.out_h(), problem.out_w()}, like);
-  visit_floating(x, "avg_pool2d", [&]<class T>(Type<T>) {
-    KG_CHOSEN_KERNELS(avg_pool2d, T, like.device)
-        .forward(problem, count_include_pad, raw<T>(x), raw<T>(output), {});
-  });
+  // Without images they could be larger than kernels can multiply.
+  if (x.numel() > 0)
+    visit_floating(x, "avg_pool2d", [&]<class T>(Type<T>) {
+      KG_CHOSEN_KERNELS(avg_pool2d, T, like.device)
+          .forward(problem, count_include_pad, raw<T>(x), raw<T>(output), {});
+    });
   const auto rule = [=, input_shape = x.shape()](const BackwardCall& call) -> std::vector<Tensor> {
     Tensor gradient = Tensor::empty(input_shape, like);
-    visit_floating(gradient, "avg_pool2d", [&]<class T>(Type<T>) {
-      KG_CHOSEN_KERNELS(avg_pool2d, T, like.device)
-          .backward(problem, count_include_pad, raw<T>(call.grad_output), raw<T>(gradient), {});
-    });
+    if (gradient.numel() > 0)
+      visit_floating(gradient, "avg_pool2d", [&]<class T>(Type<T>) {
+        KG_CHOSEN_KERNELS(avg_pool2d, T, like.device)
+            .backward(problem, count_include_pad, raw<T>(call.grad_output), raw<T>(gradient), {});
+      });
     return {gradient};
   };
   return record("avg_pool2d", output, {x}, rule);

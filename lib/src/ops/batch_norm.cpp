@@ -52,15 +52,15 @@ void check_arguments(const Tensor& input, const Tensor& gamma, const Tensor& bet
     if (count.dtype() != DType::int64 || count.numel() != 1 || count.device() != input.device())
       throw Error(argument.described() + ", expected one int64 on " + input.device().name());
   }
-  if (options.training && input.numel() < 2 * input.size(1))
+  if (options.training && input.numel() / 2 < input.size(1))
     throw Error(x.described() + ", expected more than one value per channel to normalise with in training");
 }
 
 kernels::BatchNormProblem problem_of(const Tensor& input, const BatchNormOptions& options) {
   kernels::BatchNormProblem problem{
-      .n = input.size(0),
+      .n = input.numel() == 0 ? 0 : input.size(0),
       .channels = input.size(1),
-      .plane = input.numel() == 0 ? 0 : input.numel() / (input.size(0) * input.size(1)),
+      .plane = input.numel() == 0 ? 0 : input.numel() / input.size(0) / input.size(1),
       .epsilon = options.epsilon,
       .relu_before = options.relu_before,
       .relu_after = options.relu_after};

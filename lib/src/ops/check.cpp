@@ -41,6 +41,13 @@ void has_shape(const Argument& argument, const Shape& expected, std::string_view
                 std::string(meaning));
 }
 
+void has_images(const Argument& argument) {
+  for (const int d : {2, 3})
+    if (argument.tensor.size(d) < 1 || argument.tensor.size(d) > std::int64_t{1} << 60)
+      throw Error(argument.described() +
+                  ", expected images with at least one pixel and at most 2^60 rows and columns");
+}
+
 void is_sensible(std::string_view op, std::string_view option, std::int64_t value, std::int64_t smallest) {
   constexpr std::int64_t largest = std::int64_t{1} << 30;
   if (value < smallest || value > largest)

@@ -27,6 +27,10 @@ void has_rank(const Argument& argument, int rank, std::string_view meaning);
 /// Has exactly that shape; `meaning` explains where the expectation comes from.
 void has_shape(const Argument& argument, const Shape& expected, std::string_view meaning);
 
+/// Of an [n, c, h, w] tensor: 1 to 2^60 rows and columns: without images those could be more than can be
+/// added to.
+void has_images(const Argument& argument);
+
 /// Between `smallest` and 2^30: with larger strides or paddings output sizes could not be computed in 64
 /// bits.
 void is_sensible(std::string_view op, std::string_view option, std::int64_t value, std::int64_t smallest);

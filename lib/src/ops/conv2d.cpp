@@ -7,6 +7,7 @@
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
 #include "ops/check.h"
+#include "ops/reduce.h"
 
 namespace kg {
 
@@ -17,7 +18,8 @@ std::string to_string(Pair pair) { return kg::to_string(Shape{pair.h, pair.w}); 
 /// The input elements between the first and the last that the kernel's first tap can read along an axis, less
 /// than 0 if the kernel does not fit.
 std::int64_t reach(std::int64_t extent, std::int64_t padding, std::int64_t dilation, std::int64_t kernel) {
-  return extent + 2 * padding - dilation * (kernel - 1) - 1;
+  const std::int64_t last = extent + 2 * padding - 1;
+  return kernel - 1 <= last / dilation ? last - dilation * (kernel - 1) : -1;
 }
 
 /// The kernels copy an image with its padding, sorted by remainder modulo the strides. Of a size that no
@@ -38,11 +40,10 @@ kernels::Conv2dProblem checked_problem(const Tensor& input, const Tensor& weight
   check::is_floating(x);
   check::matches(w, x);
   check::has_rank(x, 4, "[n, c_in, h, w]");
+  check::has_images(x);
   check::has_rank(w, 4, "[c_out, c_in / groups, k_h, k_w]");
   const auto [stride, padding, dilation, groups] = options;
   check::options("conv2d", options);
-  if (input.size(2) < 1 || input.size(3) < 1)
-    throw Error(x.described() + ", expected images with at least one pixel");
   const std::int64_t reach_h = reach(input.size(2), padding.h, dilation.h, weight.size(2)),
                      reach_w = reach(input.size(3), padding.w, dilation.w, weight.size(3));
   const kernels::Conv2dProblem problem{.n = input.size(0),
@@ -64,20 +65,38 @@ kernels::Conv2dProblem checked_problem(const Tensor& input, const Tensor& weight
     check::fail("conv2d", "groups = " + std::to_string(groups) + " does not divide " +
                               std::to_string(problem.c_in) + " input and " + std::to_string(problem.c_out) +
                               " output channels");
-  if (weight.size(1) * groups != problem.c_in)
+  if (const std::int64_t expected = checked_numel("conv2d", {weight.size(1), groups});
+      expected != problem.c_in)
     check::fail("conv2d", "input " + kg::to_string(input.shape()) + " has " + std::to_string(problem.c_in) +
                               " channels, weight " + kg::to_string(weight.shape()) + " with groups = " +
-                              std::to_string(groups) + " expects " + std::to_string(weight.size(1) * groups));
+                              std::to_string(groups) + " expects " + std::to_string(expected));
   if (problem.k_h < 1 || problem.k_w < 1 || reach_h < 0 || reach_w < 0)
     check::fail("conv2d", "the kernel of weight " + kg::to_string(weight.shape()) + " with dilation " +
                               to_string(dilation) + " does not fit into input " +
                               kg::to_string(input.shape()) + " with padding " + to_string(padding));
-  check_padded_size(problem);
+  if (input.numel() > 0) check_padded_size(problem);
   if (bias.defined()) {
     check::matches(b, x);
     check::has_shape(b, {problem.c_out}, "[c_out]");
   }
   return problem;
+}
+
+/// A convolution of a batch without images or channels, or to no channels: the bias alone. Extents of such
+/// tensors may be larger than kernels can multiply.
+Tensor without_products(const Tensor& input, const Tensor& weight, const Tensor& bias, const Shape& output) {
+  const TensorOptions like = {.dtype = input.dtype(), .device = input.device()};
+  const auto rule = [like, input_shape = input.shape(), weight_shape = weight.shape(),
+                     with_bias = bias.defined()](const BackwardCall& call) -> std::vector<Tensor> {
+    const Tensor of_bias =
+        with_bias
+            ? share_storage(reduce_sum(call.grad_output, {false, true, false, false}, 1), {weight_shape[0]})
+            : Tensor();
+    return {Tensor::zeros(input_shape, like), Tensor::zeros(weight_shape, like), of_bias};
+  };
+  const Tensor values = bias.defined() ? expand(share_storage(bias, {output[1], 1, 1}), output, 1)
+                                       : Tensor::zeros(output, like);
+  return record("conv2d", values, {input, weight, bias}, rule);
 }
 
 }  // namespace
@@ -86,6 +105,7 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias, con
   const kernels::Conv2dProblem problem = checked_problem(input, weight, bias, options);
   const TensorOptions like = {.dtype = input.dtype(), .device = input.device()};
   Tensor output = Tensor::empty({problem.n, problem.c_out, problem.out_h(), problem.out_w()}, like);
+  if (input.numel() == 0 || output.numel() == 0) return without_products(input, weight, bias, output.shape());
   visit_floating(input, "conv2d", [&]<class T>(Type<T>) {
     KG_CHOSEN_KERNELS(conv2d, T, input.device())
         .forward(problem, raw<T>(input), raw<T>(weight), raw<T>(bias), raw<T>(output), {});

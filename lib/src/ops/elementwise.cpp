@@ -26,7 +26,7 @@ std::array<std::int64_t, kernels::max_rank> broadcast_strides(const Tensor& x, c
   return strides;
 }
 
-kernels::BroadcastProblem broadcast_problem(std::string_view op, const Tensor& a, const Tensor& b) {
+Shape broadcast_shape(std::string_view op, const Tensor& a, const Tensor& b) {
   check::is_floating({op, "a", a});
   check::matches({op, "b", b}, {op, "a", a});
   const std::size_t rank = std::max(a.shape().size(), b.shape().size());
@@ -44,7 +44,12 @@ kernels::BroadcastProblem broadcast_problem(std::string_view op, const Tensor& a
                           " cannot be broadcast together");
     shape[rank - from_end] = extent(a) == 1 ? extent(b) : extent(a);
   }
-  kernels::BroadcastProblem problem{.rank = static_cast<int>(rank),
+  checked_numel(op, shape);
+  return shape;
+}
+
+kernels::BroadcastProblem broadcast_problem(const Tensor& a, const Tensor& b, const Shape& shape) {
+  kernels::BroadcastProblem problem{.rank = static_cast<int>(shape.size()),
                                     .shape = {},
                                     .a_strides = broadcast_strides(a, shape),
                                     .b_strides = broadcast_strides(b, shape)};
@@ -63,9 +68,10 @@ Tensor sum_to(const Tensor& gradient, const Shape& shape) {
 
 template <class Kernel>
 Tensor combine(std::string_view op, const Tensor& a, const Tensor& b, const Kernel& kernel) {
-  const kernels::BroadcastProblem problem = broadcast_problem(op, a, b);
-  Tensor output = Tensor::empty(Shape(problem.shape.begin(), problem.shape.begin() + problem.rank),
-                                {.dtype = a.dtype(), .device = a.device()});
+  Shape shape = broadcast_shape(op, a, b);
+  Tensor output = Tensor::empty(std::move(shape), {.dtype = a.dtype(), .device = a.device()});
+  if (output.numel() == 0) return output;
+  const kernels::BroadcastProblem problem = broadcast_problem(a, b, output.shape());
   visit_floating(a, op, [&]<class T>(Type<T>) {
     kernel(KG_KERNELS(elementwise, T, a.device()), problem, raw<T>(a), raw<T>(b), raw<T>(output));
   });

@@ -12,8 +12,10 @@ Tensor global_avg_pool2d(const Tensor& x) {
   const check::Argument input{"global_avg_pool2d", "input", x};
   check::is_floating(input);
   check::has_rank(input, 4, "[n, c, h, w]");
-  const std::int64_t planes = x.size(0) * x.size(1), plane = x.size(2) * x.size(3);
-  if (plane == 0) throw Error(input.described() + ", expected images of at least one pixel");
+  check::has_images(input);
+  const std::int64_t planes = checked_numel("global_avg_pool2d", {x.size(0), x.size(1)}),
+                     // Without images they could be larger than 64 bits can count.
+      plane = planes == 0 ? 1 : x.size(2) * x.size(3);
   const TensorOptions like = {.dtype = x.dtype(), .device = x.device()};
   Tensor output = Tensor::empty({x.size(0), x.size(1), 1, 1}, like);
   visit_floating(x, "global_avg_pool2d", [&]<class T>(Type<T>) {

@@ -29,8 +29,7 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
   check_arguments(input, weight, bias);
   Shape output_shape = input.shape();
   output_shape.back() = weight.size(0);
-  std::int64_t rows = 1;
-  for (std::size_t d = 0; d + 1 < output_shape.size(); ++d) rows *= output_shape[d];
+  const std::int64_t rows = checked_numel("linear", Shape(output_shape.begin(), output_shape.end() - 1));
   const kernels::LinearProblem problem{
       .rows = rows, .in_features = weight.size(1), .out_features = weight.size(0)};
   const TensorOptions like = {.dtype = input.dtype(), .device = input.device()};

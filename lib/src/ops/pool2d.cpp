@@ -1,5 +1,7 @@
 #include "ops/pool2d.h"
 
+#include "core/tensor_impl.h"
+
 namespace kg {
 
 kernels::Pool2dProblem pool2d_problem(std::string_view op, const Tensor& x, Pair kernel,
@@ -9,11 +11,11 @@ kernels::Pool2dProblem pool2d_problem(std::string_view op, const Tensor& x, Pair
   check::has_rank(input, 4, "[n, c, h, w]");
   const auto [stride, padding] = std::pair(options.stride, options.padding);
   check::options(op, kernel, options);
-  if (x.size(2) < 1 || x.size(3) < 1 || x.size(2) + 2 * padding.h < kernel.h ||
-      x.size(3) + 2 * padding.w < kernel.w)
+  check::has_images(input);
+  if (x.size(2) + 2 * padding.h < kernel.h || x.size(3) + 2 * padding.w < kernel.w)
     throw Error(input.described() + ", too small for a kernel of " + to_string(Shape{kernel.h, kernel.w}) +
                 " with padding " + to_string(Shape{padding.h, padding.w}));
-  return {.planes = x.size(0) * x.size(1),
+  return {.planes = checked_numel(op, {x.size(0), x.size(1)}),
           .h = x.size(2),
           .w = x.size(3),
           .k_h = kernel.h,

@@ -10,15 +10,18 @@
 namespace kg {
 
 Tensor reduce_sum(const Tensor& x, const std::vector<bool>& kept, double scale) {
+  const TensorOptions like = {.dtype = x.dtype(), .device = x.device()};
   Shape output_shape = x.shape();
+  for (std::size_t d = 0; d < kept.size(); ++d)
+    if (!kept[d]) output_shape[d] = 1;
+  if (x.numel() == 0) return Tensor::full(std::move(output_shape), scale * 0, like);
   kernels::ReduceProblem problem{.rank = x.dim(), .shape = {}, .output_strides = {}, .output_count = 1};
   for (std::size_t d = output_shape.size(); d-- > 0;) {
     problem.shape[d] = x.shape()[d];
-    if (!kept[d]) output_shape[d] = 1;
     problem.output_strides[d] = kept[d] ? problem.output_count : 0;
     problem.output_count *= output_shape[d];
   }
-  Tensor output = Tensor::empty(output_shape, {.dtype = x.dtype(), .device = x.device()});
+  Tensor output = Tensor::empty(std::move(output_shape), like);
   visit_floating(x, "sum", [&]<class T>(Type<T>) {
     KG_KERNELS(reduce, T, x.device()).sum(problem, scale, raw<T>(x), raw<T>(output), {});
   });
@@ -54,16 +57,17 @@ std::vector<bool> kept_dimensions(std::string_view op, const Tensor& x, const st
 Tensor reduce(std::string_view op, const Tensor& x, const ReduceOptions& options, bool divide) {
   const std::vector<bool> kept = kept_dimensions(op, x, options.dims);
   Shape keepdim_shape = x.shape(), squeezed_shape;
-  std::int64_t reduced = 1;
+  double reduced = 1;  // not an integer: without elements it may be larger than those count
   for (std::size_t d = 0; d < kept.size(); ++d) {
     if (kept[d]) {
       squeezed_shape.push_back(keepdim_shape[d]);
     } else {
-      reduced *= keepdim_shape[d];
+      reduced *= static_cast<double>(keepdim_shape[d]);
       keepdim_shape[d] = 1;
     }
   }
-  const double scale = divide ? 1.0 / static_cast<double>(reduced) : 1.0;
+  checked_numel(op, keepdim_shape);
+  const double scale = divide ? 1.0 / reduced : 1.0;
   const Tensor summed = reduce_sum(x, kept, scale);
   return record(std::string(op), share_storage(summed, options.keepdim ? keepdim_shape : squeezed_shape), {x},
                 [=, input_shape = x.shape()](const BackwardCall& call) -> std::vector<Tensor> {

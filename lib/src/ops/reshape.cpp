@@ -11,16 +11,13 @@ namespace {
 
 /// Replaces an extent of -1 by what is left for it.
 Shape inferred(Shape wanted, const Tensor& x) {
-  std::int64_t count = 1, unknowns = 0;
-  bool fits = true;
-  for (const std::int64_t extent : wanted) {
-    if (extent == -1)
-      ++unknowns;
-    else
-      fits = fits && extent >= 0 && !__builtin_mul_overflow(count, extent, &count);
-  }
-  if (unknowns > 1) check::fail("reshape", "shape " + to_string(wanted) + " has more than one -1");
+  if (std::ranges::count(wanted, -1) > 1)
+    check::fail("reshape", "shape " + to_string(wanted) + " has more than one -1");
   const auto unknown = std::ranges::find(wanted, -1);
+  std::int64_t count = std::ranges::find(wanted, 0) == wanted.end() ? 1 : 0;
+  bool fits = true;
+  for (const std::int64_t extent : wanted)
+    if (extent != -1) fits = fits && extent >= 0 && !__builtin_mul_overflow(count, extent, &count);
   if (fits && count == 0 && x.numel() == 0 && unknown != wanted.end())
     check::fail("reshape", "any -1 in shape " + to_string(wanted) + " would hold the 0 elements of " +
                                to_string(x.shape()) + "; give the extent");
@@ -52,9 +49,7 @@ Tensor flatten(const Tensor& x, int start_dim) {
     check::fail("flatten", "there is no dimension start_dim = " + std::to_string(start_dim) + " in shape " +
                                to_string(x.shape()));
   Shape shape(x.shape().begin(), x.shape().begin() + start);
-  std::int64_t merged = 1;
-  for (int d = start; d < x.dim(); ++d) merged *= x.size(d);
-  shape.push_back(merged);
+  shape.push_back(checked_numel("flatten", Shape(x.shape().begin() + start, x.shape().end())));
   return reshape(x, std::move(shape));
 }
 
