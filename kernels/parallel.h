@@ -8,9 +8,16 @@
 /// loop end waits for every thread. On two cores that other programs were using too, an epoch of training
 /// took 75 s instead of 5 s. Here a loop waits for those threads only that have taken part of it, and idle
 /// threads soon sleep.
+///
+/// A loop goes on with those threads that the system lets it have, if need be with the calling one alone. The
+/// child of a fork() begins without threads and makes its own.
 namespace kg::kernels::cpu {
 
-/// How many threads the kernels use; at first OMP_NUM_THREADS, else every core.
+/// What num_threads() may be: from 1 to this.
+inline constexpr int max_threads = 1024;
+
+/// How many threads the kernels use; at first what cpu_count.h says. Of threads beyond the CPUs few take part
+/// in a loop: they could not run at the same time.
 int num_threads();
 void set_num_threads(int count);
 

@@ -1,5 +1,7 @@
 #include "kernels/device.h"
 
+#include <pthread.h>
+
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -43,6 +45,10 @@ class BlockCache {
     }
   }
 
+  /// Around a fork(), so that the child does not find it locked by a thread that is not there.
+  void lock() { mutex_.lock(); }
+  void unlock() { mutex_.unlock(); }
+
   static constexpr std::size_t alignment = 64;
 
  private:
@@ -58,6 +64,9 @@ BlockCache& cache() {
       new BlockCache;  // never destroyed: tensors of static duration may outlive it
   return *blocks;
 }
+
+[[maybe_unused]] const int fork_handled =
+    ::pthread_atfork([] { cache().lock(); }, [] { cache().unlock(); }, [] { cache().unlock(); });
 
 std::size_t rounded(std::size_t bytes) {
   if (bytes > PTRDIFF_MAX) throw std::bad_alloc();

@@ -1,5 +1,7 @@
 #include "kernels/parallel.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -7,8 +9,12 @@
 #include <cstdlib>
 #include <exception>
 #include <mutex>
+#include <new>
+#include <system_error>
 #include <thread>
 #include <vector>
+
+#include "kernels/cpu/cpu_count.h"
 
 namespace kg::kernels::cpu {
 
@@ -18,9 +24,19 @@ namespace {
 /// loops of a training step, for waking a thread takes as long as a short loop.
 constexpr std::chrono::microseconds patience{50};
 
-/// Calls ready() until it returns true or patience runs out.
+int cpus() {
+  static const int count = usable_cpus();
+  return count;
+}
+
+/// Threads that take part in a loop. With more than CPUs, they take turns, at a cost. A few all the same, so
+/// that a loop's threads meet each other on every machine that tests run on.
+int most_useful_threads() { return std::max(cpus(), 4); }
+
+/// Calls ready() until it returns true or patience runs out. Not where others wait for the CPU.
 template <class Ready>
-bool soon(const Ready& ready) {
+bool soon(bool enough_cpus, const Ready& ready) {
+  if (!enough_cpus) return ready();
   const auto deadline = std::chrono::steady_clock::now() + patience;
   do {
     for (int i = 0; i < 64; ++i) {
@@ -33,8 +49,6 @@ bool soon(const Ready& ready) {
   return false;
 }
 
-thread_local bool inside_loop = false;
-
 /// One loop being run.
 class Loop {
  public:
@@ -43,7 +57,6 @@ class Loop {
 
   /// Runs what is left of the loop, on whichever thread calls.
   void work() {
-    inside_loop = true;
     try {
       for (std::int64_t i = next_++; i < count_; i = next_++) body_.call(body_.body, i);
     } catch (...) {
@@ -51,7 +64,6 @@ class Loop {
       const std::lock_guard lock(error_mutex_);
       if (!error_) error_ = std::current_exception();
     }
-    inside_loop = false;
   }
 
   bool wants_helper() { return helpers_wanted_ > 0; }
@@ -69,52 +81,57 @@ class Loop {
   std::exception_ptr error_;
 };
 
-/// Threads that help with one loop at a time.
+/// Threads that help with one loop at a time. They end with the process: a pool is never destroyed.
 class Pool {
  public:
-  ~Pool() {
-    {
-      const std::lock_guard lock(mutex_);
-      quit_ = true;
-      ++announcements_;
-    }
-    announced_.notify_all();
-    for (std::thread& thread : threads_) thread.join();
-  }
+  explicit Pool(const Pool* of_parent) : of_parent_(of_parent) {}
 
   /// Runs the loop with up to `helpers` threads besides the calling one. False if the pool is busy with
   /// another.
   bool run(std::int64_t count, LoopBody body, int helpers) {
-    const std::unique_lock exclusive(owner_, std::try_to_lock);
-    if (!exclusive) return false;
+    if (busy_.exchange(true)) return false;
     Loop loop(count, body, helpers);
     {
       const std::lock_guard lock(mutex_);
-      while (static_cast<int>(threads_.size()) < helpers) threads_.emplace_back([this] { help(); });
+      make_threads(helpers);
+      enough_cpus_ = helpers < cpus();
       loop_ = &loop;
       ++announcements_;
     }
     announced_.notify_all();
     loop.work();
-    soon([this] { return helping_.load() == 0; });
+    soon(enough_cpus_, [this] { return helping_.load() == 0; });
     {
       // From here on nobody can join; who has not joined by now is not waited for.
       std::unique_lock lock(mutex_);
       loop_ = nullptr;
       finished_.wait(lock, [this] { return helping_ == 0; });
     }
+    busy_ = false;
     loop.rethrow();
     return true;
   }
 
  private:
+  /// Up to `wanted` in all. Where the system has no more, it is not asked again for a second.
+  void make_threads(int wanted) noexcept {
+    if (static_cast<int>(threads_.size()) >= wanted || std::chrono::steady_clock::now() < next_attempt_)
+      return;
+    try {
+      while (static_cast<int>(threads_.size()) < wanted) threads_.emplace_back([this] { help(); });
+    } catch (const std::system_error&) {
+      next_attempt_ = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+    } catch (const std::bad_alloc&) {
+      next_attempt_ = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+    }
+  }
+
   void help() {
     for (std::uint64_t seen = 0;;) {
-      soon([&] { return announcements_.load() != seen; });
+      soon(enough_cpus_, [&] { return announcements_.load() != seen; });
       std::unique_lock lock(mutex_);
       announced_.wait(lock, [&] { return announcements_ != seen; });
       seen = announcements_;
-      if (quit_) return;
       if (!loop_ || !loop_->wants_helper()) continue;
       Loop& loop = *loop_;
       loop.helper_joins();
@@ -126,26 +143,37 @@ class Pool {
     }
   }
 
-  std::mutex owner_;  // of the pool, for the length of a loop
-  std::mutex mutex_;  // of what follows; the atomics are also looked at without it
+  std::atomic<bool> busy_ = false;  // with a loop, be it one around this one
+  std::mutex mutex_;                // of what follows; the atomics are also looked at without it
   std::condition_variable announced_, finished_;
   std::vector<std::thread> threads_;
+  std::chrono::steady_clock::time_point next_attempt_ = {};
   Loop* loop_ = nullptr;
-  bool quit_ = false;
+  std::atomic<bool> enough_cpus_ = true;
   std::atomic<std::uint64_t> announcements_ = 0;
   std::atomic<int> helping_ = 0;
+  [[maybe_unused]] const Pool* of_parent_;  // kept for leak checkers: its threads are not there to be joined
 };
 
-/// OMP_NUM_THREADS, which numerical programs have in common, otherwise every core.
-int default_threads() {
-  if (const char* text = std::getenv("OMP_NUM_THREADS"))
-    if (const int count = std::atoi(text); count > 0) return count;
-  const unsigned cores = std::thread::hardware_concurrency();
-  return cores > 0 ? static_cast<int>(cores) : 1;
+std::atomic<Pool*> current_pool = nullptr, pool_of_parent = nullptr;
+
+/// fork() copies the pool and none of its threads, and whatever was locked stays so.
+[[maybe_unused]] const int fork_handled =
+    ::pthread_atfork(nullptr, nullptr, [] { pool_of_parent = current_pool.exchange(nullptr); });
+
+/// Null where there is no memory for one.
+Pool* pool() {
+  Pool* existing = current_pool;
+  if (existing) return existing;
+  Pool* const made = new (std::nothrow) Pool(pool_of_parent);
+  if (!made || current_pool.compare_exchange_strong(existing, made)) return made;
+  delete made;
+  return existing;
 }
 
 std::atomic<int>& thread_count() {
-  static std::atomic<int> count = default_threads();
+  static std::atomic<int> count =
+      default_threads(std::getenv("OMP_NUM_THREADS"), std::getenv("SLURM_CPUS_PER_TASK"), cpus());
   return count;
 }
 
@@ -155,9 +183,10 @@ int num_threads() { return thread_count(); }
 void set_num_threads(int count) { thread_count() = count; }
 
 void run_loop(std::int64_t count, LoopBody body) {
-  static Pool pool;
-  const int helpers = static_cast<int>(std::min<std::int64_t>(num_threads(), count)) - 1;
-  if (helpers > 0 && !inside_loop && pool.run(count, body, helpers)) return;
+  const std::int64_t threads = std::min(num_threads(), most_useful_threads());
+  const int helpers = static_cast<int>(std::min(threads, count)) - 1;
+  if (helpers > 0)
+    if (Pool* const helping = pool(); helping && helping->run(count, body, helpers)) return;
   for (std::int64_t i = 0; i < count; ++i) body.call(body.body, i);
 }
 

@@ -43,6 +43,7 @@ TEST_CASE("set_num_threads takes 1 and more", "[device][errors]") {
   CHECK(num_threads() == 3);
   check_error([] { set_num_threads(0); }, {"set_num_threads", "0", "at least 1"});
   check_error([] { set_num_threads(-2); }, {"set_num_threads", "-2"});
+  check_error([] { set_num_threads(1025); }, {"set_num_threads", "1025", "at most 1024"});
   CHECK(num_threads() == 3);
   set_num_threads(before);
 }

@@ -43,10 +43,13 @@ std::string cuda_unavailable_reason();
 /// Product name of Device::cuda(): "NVIDIA H100 80GB HBM3". Throws Error where it is not available.
 std::string cuda_device_name();
 
-/// How many CPU threads the operations use; at first OMP_NUM_THREADS, else every core. Results do not depend
-/// on it, bit for bit.
+/// How many CPU threads the operations use at most. At first OMP_NUM_THREADS (the first number of a list; one
+/// that is not from 1 to 1024 is ignored, with a line on stderr), else as many as there are CPUs for this
+/// process by its affinity, by its control group's quota, and by SLURM_CPUS_PER_TASK. Threads beyond the CPUs
+/// bring nothing. Results do not depend on the number, bit for bit. Where the system has no threads the
+/// calling one works alone; the child of a fork() makes its own.
 int num_threads();
-/// Sets num_threads(). Throws Error if count < 1.
+/// Sets num_threads(). Throws Error unless count is from 1 to 1024.
 void set_num_threads(int count);
 
 /// Calls body(i) for every i in [0, count), on the threads that the operations use, and returns when all

@@ -31,8 +31,10 @@ std::string cuda_device_name() {
 int num_threads() { return kernels::cpu::num_threads(); }
 
 void set_num_threads(int count) {
-  if (count < 1)
-    throw Error("set_num_threads: " + std::to_string(count) + " threads given, expected at least 1");
+  if (count < 1 || count > kernels::cpu::max_threads)
+    throw Error("set_num_threads: " + std::to_string(count) +
+                " threads given, expected at least 1 and at most " +
+                std::to_string(kernels::cpu::max_threads));
   kernels::cpu::set_num_threads(count);
 }
 
