@@ -355,6 +355,14 @@ TEST_CASE("A rule that does not keep to its contract is named", "[autograd][erro
         }).backward(random({2}));
       },
       {"mine", "input 0", "[3]", "[2]"});
+  if (!cuda_is_available()) return;
+  check_error(
+      [&] {
+        with_rule(x * 2, [](const BackwardCall&) {
+          return std::vector<Tensor>{random({2}).to(Device::cuda())};
+        }).backward(random({2}));
+      },
+      {"mine", "input 0", "on cuda", "on cpu"});
 }
 
 TEST_CASE("What a rule throws passes through", "[autograd][errors]") {
