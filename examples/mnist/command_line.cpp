@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -115,8 +116,23 @@ void require_no_file(const std::string& folder) {
 }
 
 void complain(const std::string& line) noexcept {
-  std::fputs(line.c_str(), stderr);
-  std::fputc('\n', stderr);
+  // A file's name in it may hold what commands a terminal. kg::printable() would need memory.
+  std::array<char, 1024> text;
+  std::size_t size = 0;
+  unsigned char previous = 0;
+  for (const char character : line) {
+    const auto byte = static_cast<unsigned char>(character);
+    const bool is_control = (byte < 0x20 && byte != '\n') || byte == 0x7F;
+    const bool ends_control = previous == 0xC2 && byte < 0xA0;  // U+0080 to U+009F
+    const char* const format = is_control || ends_control ? "\\x%02x" : "%c";
+    size += static_cast<std::size_t>(std::snprintf(text.data() + size, text.size() - size, format, byte));
+    previous = byte;
+    if (size < text.size() - 8) continue;
+    std::fwrite(text.data(), 1, size, stderr);
+    size = 0;
+  }
+  text[size] = '\n';
+  std::fwrite(text.data(), 1, size + 1, stderr);
 }
 
 void occupy_standard_streams() {

@@ -51,7 +51,7 @@ void require_file(const std::string& path);
 /// Throws kg::Error, naming it, if something other than a folder has that name.
 void require_no_file(const std::string& folder);
 
-/// Writes the line to stderr. Whether that is possible makes no difference.
+/// Writes the line to stderr, control characters as "\x1b". Whether that is possible makes no difference.
 void complain(const std::string& line) noexcept;
 
 /// Gives closed standard streams to something that neither reads nor writes. Else the next file that is

@@ -330,7 +330,8 @@ void predict(kg::nn::Sequential& network, const Arguments& arguments, const std:
   mnist::Normalize(mnist::pixel_mean, mnist::pixel_std)(digit.pixels, image.data<float>());
   const kg::Tensor output = network(image.to(device));
   const std::size_t prediction = static_cast<std::size_t>(kg::argmax(output).item());
-  fmt::print("{}: {} ({:.2f} %)\n", file, mnist::class_names(dataset_name(arguments))[prediction],
+  fmt::print("{}: {} ({:.2f} %)\n", kg::printable(file),
+             mnist::class_names(dataset_name(arguments))[prediction],
              100 * std::exp(output.to_vector<float>()[prediction]));
 }
 
@@ -348,10 +349,10 @@ int run_predict(const Arguments& arguments) {
   for (const std::string& file : arguments.files) try {
       predict(network, arguments, file, device);
     } catch (const mnist::NoDigit& reason) {
-      fmt::print("{}: {}\n", file, reason.what());
+      fmt::print("{}: {}\n", kg::printable(file), reason.what());
     } catch (const kg::Error& error) {
       std::fflush(stdout);
-      fmt::print(stderr, "mnist: {}\n", error.what());
+      mnist::complain(std::string("mnist: ") + error.what());
       status = 1;
     }
   return status;

@@ -790,6 +790,71 @@ class Checkpoints(Test):
 
         return self.changed(changed)
 
+    def weights(self, dtype=None, code="", prefix="", more=None, without=()):
+        """The run's checkpoint as another program might write it."""
+        def changed(data):
+            length, = struct.unpack("<Q", data[:8])
+            header, data = json.loads(data[8:8 + length]), data[8 + length:]
+            result, elements = {"__metadata__": header.pop("__metadata__")}, b""
+            for name, tensor in {**header, **(more or {})}.items():
+                begin, end = tensor["data_offsets"]
+                piece, kind = data[begin:end], tensor["dtype"]
+                if dtype and kind == "F32":
+                    piece = struct.pack(f"<{len(piece) // 4}{code}", *struct.unpack(f"<{len(piece) // 4}f", piece))
+                    kind = dtype
+                if name not in without:
+                    result[prefix + name] = {**tensor, "dtype": kind,
+                                             "data_offsets": [len(elements), len(elements) + len(piece)]}
+                    elements += piece
+            text = json.dumps(result).encode()
+            return struct.pack("<Q", len(text)) + text + elements
+
+        return self.changed(changed)
+
+    def evaluate(self, path, *options):
+        """What eval says of the weights, and of the network's results with them."""
+        lines = self.succeed("eval", path, "--data", DATA, "--device", "cpu", *options).splitlines()[1:]
+        return [line for line in lines if line.startswith(str(path))], [l for l in lines if not l.startswith(str(path))]
+
+    def test_weights_of_other_programs(self):
+        _, expected = self.evaluate(RUN / "model.safetensors")
+        self.assertEqual(self.evaluate(self.weights("F64", "d")), ([], expected))
+        said, results = self.evaluate(self.weights("F16", "e"))
+        self.assertEqual((said, results[0].split(",")[0]), ([], results[0].split(",")[0]))
+        said, results = self.evaluate(self.weights(prefix="module."))
+        self.assertEqual(results, expected)
+        self.assertEqual(len(said), 1)
+        self.assertIn('"module."', said[0])
+        mask = {"mask": {"dtype": "BOOL", "shape": [3], "data_offsets": [0, 3]},
+                "scale": {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]}}
+        said, results = self.evaluate(self.weights(more=mask))
+        self.assertEqual(results, expected)
+        self.assertEqual([name in line for name, line in zip(mask, said)], [True, True])
+        self.refuse(self.weights(without=("7.weight", "0.0.weight"), more=mask),
+                    ['"7.weight" is missing', '"0.0.weight" is missing', 'no "mask"', 'no "scale"'])
+
+    def test_model_of_a_checkpoint_that_does_not_say_it(self):
+        silent = self.with_header(lambda header: {k: v for k, v in header.items() if k != "__metadata__"})
+        self.refuse(silent, ["names no model", "--model"])
+        _, expected = self.evaluate(RUN / "model.safetensors", "--model", "s7_final")
+        self.assertEqual(self.evaluate(silent, "--model", "s7_final"), ([], expected))
+        self.fail_with([RUN, "s7_final", "s7_model1"], "eval", RUN / "model.safetensors", "--data", DATA,
+                       "--model", "s7_model1")
+
+    def test_escape_sequences_stay_in_the_file(self):
+        evil = "\x1b]0;title\x07\x9b31m"
+        for path in (self.with_header(lambda header: {**header, "__metadata__": {"model": evil}}),
+                     self.weights(prefix=evil + "."), self.weights(without=("7.weight",), more={
+                         evil: {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}})):
+            result = mnist("eval", path, "--data", DATA, "--device", "cpu")
+            self.check_clean(result)
+            for character in evil[:1] + evil[-4:-3] + "\x07":
+                self.assertNotIn(character, result.stdout + result.stderr)
+            self.assertIn("title", result.stdout + result.stderr)
+        result = mnist("eval", self.directory / "no\x1b[31msuch", "--data", DATA)
+        self.assertNotIn("\x1b", result.stderr)
+        self.assertIn("No such file", result.stderr)
+
     def test_wrong_model(self):
         def metadata(**changes):
             return lambda header: {**header, "__metadata__": changes}
