@@ -442,5 +442,16 @@ TEST_CASE("A graph draws from as many generators as it has room for", "[graph][d
   for (std::size_t i = 0; i <= most; ++i) CHECK(generators[i].draws() == eager[i].draws());
 }
 
+TEST_CASE("A graph that was moved away cannot be replayed", "[graph][errors]") {
+  NEEDS_CUDA();
+  Tensor x = Tensor::zeros({3}, {.device = Device::cuda()});
+  const Tensor one = Tensor::ones({3}, {.device = Device::cuda()});
+  Graph graph([&] { x.copy_from(x + one); });
+  Graph moved = std::move(graph);
+  check_error([&] { graph.replay(); }, {"Graph", "moved away"});
+  moved.replay();
+  CHECK(x.to_vector<float>() == std::vector<float>(3, 1));
+}
+
 }  // namespace
 }  // namespace kg

@@ -43,6 +43,7 @@ Graph::Graph(Graph&&) noexcept = default;
 Graph& Graph::operator=(Graph&&) noexcept = default;
 
 void Graph::replay() {
+  if (!impl_) throw Error("Graph: replay() of one that was moved away");
   const std::vector<Capture::Source>& sources = impl_->capture.sources();
   for (const Capture::Source& source : sources)
     if (source.generator->seed() != source.seed)
