@@ -1,5 +1,8 @@
 #include "child_process.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <chrono>
 #include <csignal>
 #include <fstream>
@@ -78,6 +81,22 @@ TEST_CASE("A child does not outlive its object", "[child_process]") {
     const ChildProcess moved = std::move(child);
   }
   CHECK(text_of(output) == "ready\nended\n");
+}
+
+TEST_CASE("A child whose parent is killed is asked to end", "[child_process]") {
+  const TemporaryDirectory directory;
+  const auto output = directory / "output.txt";
+  const pid_t parent = ::fork();
+  if (parent == 0) {
+    const ChildProcess child =
+        shell("trap 'echo ended; exit' TERM; echo ready; while :; do sleep 0.01; done", output);
+    while (true) ::pause();
+  }
+  REQUIRE(parent > 0);
+  wait_for(output, "ready\n");
+  ::kill(parent, SIGKILL);
+  ::waitpid(parent, nullptr, 0);
+  wait_for(output, "ready\nended\n");
 }
 
 TEST_CASE("A child takes signals as any program, whatever its parent does with them", "[child_process]") {

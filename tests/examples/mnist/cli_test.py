@@ -533,6 +533,15 @@ class Sweep(Test):
         for name in ("model.safetensors", "batches.csv"):
             self.assertEqual((of_sweep / name).read_bytes(), (of_train / name).read_bytes(), name)
 
+    def test_runs_share_the_threads(self):
+        for number, (given, expected) in enumerate(((["--jobs", 2], 3), (["--jobs", 4], 1), (["--jobs", 9], 1),
+                                                    (["--jobs", 2, "--threads", 5], 5))):
+            with self.subTest(given=given):
+                self.out = self.directory / str(number)
+                self.succeed(*self.arguments_for(["s7_final"], 1), "--epochs", 1, *given,
+                             environment={"OMP_NUM_THREADS": "6"})
+                self.assertIn(f", {expected} CPU thread", (self.out / "s7_final-seed1" / "train.log").read_text())
+
     def test_interruption(self):
         process = self.start("--epochs", 5)
         self.wait_for(self.out / "results.csv")
@@ -668,10 +677,12 @@ class Interruption(Test):
 
 class Unwritable(Test):
     def test_standard_output(self):
-        for command in (["list"], ["--help"], ["eval", RUN / "model.safetensors", "--data", DATA]):
+        for command in (["list"], ["--help"], ["eval", RUN / "model.safetensors", "--data", DATA],
+                        ["train", "--epochs", 1, "--data", DATA, "--out", "run"]):
             with self.subTest(command=command), open("/dev/full", "w") as full:
                 result = subprocess.run([MNIST, *map(str, command)], stdin=subprocess.DEVNULL, stdout=full,
-                                        stderr=subprocess.PIPE, text=True, timeout=TIMEOUT, env=ENVIRONMENT)
+                                        stderr=subprocess.PIPE, text=True, timeout=TIMEOUT, env=ENVIRONMENT,
+                                        cwd=self.directory)
                 self.assertEqual(result.returncode, 1)
                 self.assertIn("standard output cannot be written", result.stderr)
 

@@ -107,6 +107,23 @@ TEST_CASE("predictions.png shows different images, others for another seed", "[r
   CHECK((one != two));
 }
 
+TEST_CASE("every image of the test set comes to every place of predictions.png", "[report]") {
+  const Split split = digits(2, 1);
+  std::array<std::set<Bytes>, 2> seen;
+  for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+    const TemporaryDirectory out;
+    write_test_report(out.path(), split, std::vector<int>{0, 0}, DatasetName::mnist, seed);
+    std::set<Bytes> shown;
+    for (int place = 0; place < 2; ++place) {
+      const Bytes image = image_at(out / "predictions.png", 72 + 304 * place, 216);
+      shown.insert(image);
+      seen[static_cast<std::size_t>(place)].insert(image);
+    }
+    CHECK(shown.size() == 2);
+  }
+  for (const std::set<Bytes>& images : seen) CHECK(images.size() == 2);
+}
+
 TEST_CASE("a test set with fewer images than the grid shows them all", "[report]") {
   const Split split = digits(3, 1);
   const TemporaryDirectory out;
@@ -157,6 +174,19 @@ TEST_CASE("a report writes its log and tables after every epoch", "[report]") {
   CHECK(contains(log, "Parameters: 1,234\n"));
   CHECK(contains(log, "Best Test Accuracy: 60.00% (epoch 1)\n"));
   CHECK(log.ends_with("the end\n"));
+}
+
+TEST_CASE("of epochs equally good the first is the best", "[report]") {
+  const TemporaryDirectory out;
+  Report report({.out = out / "run", .model = "a model", .heading = "heading\n", .quiet = true});
+  const std::vector<BatchTotals> batches = {{0.5, 1, 2}};
+  const double train[] = {70, 90, 90, 80}, test[] = {60, 60, 50, 60};
+  for (int i = 0; i < 4; ++i)
+    report.add_epoch({.epoch = i + 1, .train_accuracy = train[i], .test_accuracy = test[i]}, batches);
+  report.finish(1234, ConfusionMatrix(class_names(DatasetName::mnist)), "the end");
+  const std::string log = text_of(out / "run" / "train.log");
+  CHECK(contains(log, "Best Train Accuracy: 90.00% (epoch 2)\n"));
+  CHECK(contains(log, "Best Test Accuracy: 60.00% (epoch 1)\n"));
 }
 
 }  // namespace

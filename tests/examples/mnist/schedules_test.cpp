@@ -65,6 +65,12 @@ TEST_CASE("ReduceLrOnPlateau stops at min_lr, and where the change is nothing", 
         std::vector<double>{0.04, 0.04, 0.02, 0.015, 0.015, 0.015});
   CHECK(rates(ReduceLrOnPlateauOptions{.factor = 0.5, .patience = 0, .epsilon = 0.015}, bad) ==
         std::vector<double>{0.04, 0.04, 0.02, 0.02, 0.02, 0.02});
+  // A change of exactly epsilon is nothing, as in PyTorch.
+  const double change = 0.04 - 0.04 * 0.5;
+  CHECK(rates(ReduceLrOnPlateauOptions{.factor = 0.5, .patience = 0, .epsilon = change}, bad) ==
+        std::vector<double>(6, 0.04));
+  CHECK(rates(ReduceLrOnPlateauOptions{.factor = 0.5, .patience = 0, .epsilon = std::nextafter(change, 0.0)},
+              bad)[2] == 0.02);
 }
 
 struct Rates {
