@@ -29,10 +29,11 @@ void for_windows(const Pool2dProblem& p, const Body& body) {
 template <class T>
 void forward(const Pool2dProblem& p, bool count_include_pad, const T* input, T* output, Stream) {
   for_windows(p, [&](std::int64_t z, Window rows, Window columns, std::int64_t index) {
-    T sum = 0;
+    double sum = 0;
     for (std::int64_t y = rows.begin; y < rows.end; ++y)
-      for (std::int64_t x = columns.begin; x < columns.end; ++x) sum += input[(z * p.h + y) * p.w + x];
-    output[index] = sum / divisor<T>(p, count_include_pad, rows, columns);
+      for (std::int64_t x = columns.begin; x < columns.end; ++x)
+        sum += static_cast<double>(input[(z * p.h + y) * p.w + x]);
+    output[index] = static_cast<T>(sum / divisor<double>(p, count_include_pad, rows, columns));
   });
 }
 

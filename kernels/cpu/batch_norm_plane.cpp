@@ -79,14 +79,20 @@ Moments moments(const T* x, std::int64_t count, bool relu_before) {
   Vector<T> sum = hn::Zero(d), squares = hn::Zero(d);
   for_vectors<T>(count, [&](std::int64_t i, auto tail)
                             HWY_ATTR { sum = hn::Add(sum, relu_if(relu_before, span.load(x, i, tail))); });
-  const double mean = total<T>(sum) / static_cast<double>(count);
-  const Vector<T> center = hn::Set(d, static_cast<T>(mean));
+  // Rounded, and so are the sum's own additions: the deviations from it do not add up to 0, and what they add
+  // up to corrects both results (Chan, Golub & LeVeque, 1983).
+  const T center = static_cast<T>(total<T>(sum) / static_cast<double>(count));
+  Vector<T> deviations = hn::Zero(d);
   for_vectors<T>(count, [&](std::int64_t i, auto tail) HWY_ATTR {
     const Vector<T> deviation =
-        span.zero_beyond(hn::Sub(relu_if(relu_before, span.load(x, i, tail)), center), i, tail);
+        span.zero_beyond(hn::Sub(relu_if(relu_before, span.load(x, i, tail)), hn::Set(d, center)), i, tail);
+    deviations = hn::Add(deviations, deviation);
     squares = hn::MulAdd(deviation, deviation, squares);
   });
-  return {mean, total<T>(squares)};
+  const double all_deviations = total<T>(deviations), shift = all_deviations / static_cast<double>(count);
+  // Where all values are equal, rounding could make the difference negative.
+  const double difference = total<T>(squares) - all_deviations * shift;
+  return {static_cast<double>(center) + shift, difference < 0 ? 0 : difference};
 }
 
 template <class T>
