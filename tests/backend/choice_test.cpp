@@ -1,7 +1,10 @@
 #include "backend/choice.h"
 
+#include <array>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <thread>
 
 #include "support.h"
 
@@ -111,6 +114,88 @@ TEST_CASE("A call that the policy's implementation does not take goes to the oth
   // Nobody can: the error says why the second could not.
   check_error([&] { make(call("6x6"), cannot("too large"), cannot("not loaded")); }, {"not loaded"});
   CHECK(backend_choices().size() == 1);
+}
+
+TEST_CASE("What was said once is not said again, even when choices were forgotten", "[backend]") {
+  Policies policies("native");
+  std::vector<std::string> log;
+  for (int i = 0; i < 2; ++i) {
+    make(call("7x7"), cannot("too large"), does(log, "cudnn"));
+    CHECK(backend_choices().size() == 1);
+    forget_backend_choices();
+  }
+  CHECK(log.size() == 2);
+  CHECK(policies.notices.size() == 1);
+  make(call("7x7"), cannot("too small"), does(log, "cudnn"));
+  CHECK(policies.notices.size() == 2);
+}
+
+TEST_CASE("Without cuDNN, policy fastest runs our own kernels, times nothing, and says why once",
+          "[backend]") {
+  if (cudnn_is_available()) return;
+  const Policies policies("fastest");
+  std::vector<std::string> log;
+  for (const char* problem : {"5x5", "5x5", "6x6"})
+    CHECK(make(call(problem), does(log, "native"), does(log, "cudnn")) == Backend::native);
+  CHECK(log == std::vector<std::string>(3, "native"));
+  CHECK(policies.notices ==
+        std::vector<std::string>{"kernel policy fastest: native runs: " + cudnn_unavailable_reason()});
+  REQUIRE(backend_choices().size() == 2);
+  CHECK(backend_choices()[0].backend == Backend::native);
+  CHECK(backend_choices()[0].reason == cudnn_unavailable_reason());
+  CHECK(backend_choices()[0].native_microseconds == 0);
+}
+
+TEST_CASE("Without cuDNN, no policy asks for it, and none that did before is changed", "[backend][errors]") {
+  if (cudnn_is_available()) return;
+  const Policies policies("linear=fastest");
+  for (const char* text : {"cudnn", "conv2d=cudnn", "linear=native,conv2d=cudnn"})
+    check_error([&] { set_kernel_policy(text); },
+                {"kernel policy: cudnn: ", cudnn_unavailable_reason().c_str()});
+  check_error([] { set_kernel_policy(KernelPolicy::cudnn); }, {cudnn_unavailable_reason().c_str()});
+  check_error([] { set_kernel_policy("conv2d", KernelPolicy::cudnn); }, {cudnn_unavailable_reason().c_str()});
+  CHECK(kernel_policy("linear") == KernelPolicy::fastest);
+  CHECK(kernel_policy("conv2d") == KernelPolicy::native);
+  std::vector<std::string> log;
+  CHECK(make(call("9x9"), does(log, "native"), does(log, "cudnn")) == Backend::native);
+  CHECK(log == std::vector<std::string>{"native"});
+}
+
+/// Rehearsals that take so many milliseconds in each of the three rounds of calls, after a first call.
+Way takes(const std::array<int, 3>& milliseconds) {
+  return {[] {},
+          [milliseconds, calls = 0]() mutable {
+            const int round = calls++ == 0 ? 0 : (calls - 2) / 20;
+            if (calls > 1)
+              std::this_thread::sleep_for(
+                  std::chrono::milliseconds(milliseconds.at(static_cast<std::size_t>(round))));
+          }};
+}
+
+TEST_CASE("Policy fastest compares medians: one round more or less does not decide", "[backend]") {
+  if (!cuda_is_available() || !cudnn_is_available()) return;
+  const Policies policies("fastest");
+  const std::array<int, 3> mostly_fast = {0, 5, 0}, mostly_slow = {5, 0, 5}, between = {2, 2, 2};
+  CHECK(make(call("median 1"), takes(mostly_fast), takes(between)) == Backend::native);
+  CHECK(make(call("median 2"), takes(mostly_slow), takes(between)) == Backend::cudnn);
+  CHECK(make(call("median 3"), takes(between), takes(mostly_fast)) == Backend::cudnn);
+  CHECK(make(call("median 4"), takes(between), takes(mostly_slow)) == Backend::native);
+  CHECK(backend_choices()[1].native_microseconds > 5000);
+  CHECK(backend_choices()[1].cudnn_microseconds > 2000);
+}
+
+TEST_CASE("Policy fastest times nothing where only one can", "[backend]") {
+  if (!cuda_is_available() || !cudnn_is_available()) return;
+  const Policies policies("fastest");
+  std::vector<std::string> log;
+  CHECK(make(call("10x10"), does(log, "native"), cannot("no such plan")) == Backend::native);
+  CHECK(log == std::vector<std::string>{"native rehearsed", "native"});
+  log.clear();
+  CHECK(make(call("11x11"), cannot("too large"), does(log, "cudnn")) == Backend::cudnn);
+  CHECK(log == std::vector<std::string>{"cudnn rehearsed", "cudnn"});
+  CHECK(policies.notices ==
+        std::vector<std::string>{"conv2d forward of 10x10 (float32): native runs: no such plan",
+                                 "conv2d forward of 11x11 (float32): cudnn runs: too large"});
 }
 
 TEST_CASE("Another problem, dtype or function is another choice", "[backend]") {
