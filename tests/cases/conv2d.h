@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <string>
 
 #include "kernels/conv2d.h"
@@ -119,6 +120,32 @@ inline constexpr kernels::Conv2dProblem conv2d[] = {
      .dilation_w = 2,
      .groups = 2},
 };
+
+/// Kernel, stride, padding and dilation that differ between height and width, each alone and with the others:
+/// of every option, the same for both, more along the height, and more along the width.
+inline constexpr std::array<kernels::Conv2dProblem, 108> conv2d_unequal = [] {
+  constexpr std::int64_t taller[] = {0, 1, 0}, wider[] = {0, 0, 1};
+  constexpr std::int64_t k_h[] = {3, 3, 2, 1}, k_w[] = {3, 2, 3, 1};
+  std::array<kernels::Conv2dProblem, 108> all{};
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const std::size_t kernel = i % 4, stride = i / 4 % 3, padding = i / 12 % 3, dilation = i / 36;
+    all[i] = {.n = 3,
+              .c_in = 2,
+              .h = 8,
+              .w = 9,
+              .c_out = 4,
+              .k_h = k_h[kernel],
+              .k_w = k_w[kernel],
+              .stride_h = 1 + taller[stride],
+              .stride_w = 1 + wider[stride],
+              .padding_h = taller[padding],
+              .padding_w = wider[padding],
+              .dilation_h = 1 + taller[dilation],
+              .dilation_w = 1 + wider[dilation],
+              .groups = 1 + static_cast<std::int64_t>(i % 2)};
+  }
+  return all;
+}();
 
 /// The layers of the MNIST network s7_final, at a batch size that nothing divides.
 inline constexpr kernels::Conv2dProblem conv2d_s7_final[] = {

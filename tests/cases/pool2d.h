@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <string>
 
 #include "kernels/pool2d_problem.h"
@@ -71,6 +72,25 @@ inline constexpr kernels::Pool2dProblem pool2d[] = {
      .padding_h = 3,
      .padding_w = 3},
 };
+
+/// Kernel, stride and padding that differ between height and width, each alone and with the others.
+inline constexpr std::array<kernels::Pool2dProblem, 27> pool2d_unequal = [] {
+  constexpr std::int64_t taller[] = {0, 1, 0}, wider[] = {0, 0, 1};
+  std::array<kernels::Pool2dProblem, 27> all{};
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const std::size_t kernel = i % 3, stride = i / 3 % 3, padding = i / 9;
+    all[i] = {.planes = 3,
+              .h = 9,
+              .w = 12,
+              .k_h = 2 + taller[kernel],
+              .k_w = 2 + wider[kernel],
+              .stride_h = 2 - wider[stride],
+              .stride_w = 2 - taller[stride],
+              .padding_h = taller[padding],
+              .padding_w = wider[padding]};
+  }
+  return all;
+}();
 
 }  // namespace kg::cases
 

@@ -228,6 +228,29 @@ TEST_CASE("Fused batch_norm is the separate operations", "[batch_norm]") {
   for_each_case(cases::batch_norm, check);
 }
 
+TEST_CASE("batch_norm takes any dimensions behind the channels", "[batch_norm]") {
+  const Shape shape =
+      GENERATE(Shape{5, 3}, Shape{5, 3, 7}, Shape{2, 3, 5, 7}, Shape{2, 3, 5, 1, 7}, Shape{1, 3, 1, 9, 5});
+  const bool training = GENERATE(false, true);
+  const std::int64_t plane = numel(shape) / (shape[0] * 3);
+  for (const Device device : devices()) {
+    INFO(device.name() << ", " << to_string(shape) << (training ? ", training" : ""));
+    const Configuration configuration{training, true, false, true, 0};
+    const BatchNormProblem p{.n = shape[0], .channels = 3, .plane = plane};
+    const Inputs inputs = inputs_of(p, true, DType::float32, device);
+    std::vector<Tensor> shaped = requiring(inputs.differentiable);
+    shaped[0] = shaped[0].detach().reshape(shape).clone().set_requires_grad();
+    const Run flat = run(function_of(p, configuration, inputs), requiring(inputs.differentiable)),
+              deep = run(function_of(p, configuration, inputs), shaped);
+    CHECK(deep.output.shape() == shape);
+    // run() draws the gradient by the number of elements.
+    CHECK(same_bits(deep.output.reshape(flat.output.shape()), flat.output));
+    CHECK(same_bits(deep.gradients[0].reshape(flat.output.shape()), flat.gradients[0]));
+    CHECK(same_bits(deep.gradients[1], flat.gradients[1]));
+    CHECK(same_bits(deep.gradients[2], flat.gradients[2]));
+  }
+}
+
 TEST_CASE("batch_norm takes one draw for its dropout, and none without", "[batch_norm][dropout]") {
   const Tensor x = random({3, 2, 5}, DType::float32);
   Generator generator(3);

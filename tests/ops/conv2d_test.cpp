@@ -51,6 +51,7 @@ TEST_CASE("conv2d and its gradients agree with their formulas", "[conv2d]") {
       for (const bool with_bias : {false, true}) check_values_and_gradients(p, dtype, device, with_bias);
   };
   SECTION("small problems") { for_each_case(cases::conv2d, check); }
+  SECTION("options that differ") { for_each_case(cases::conv2d_unequal, check); }
   SECTION("the layers of s7_final") { for_each_case(cases::conv2d_s7_final, check); }
   SECTION("large problems") {
     for_each_case(cases::conv2d_large, [](Device device, const Conv2dProblem& p) {

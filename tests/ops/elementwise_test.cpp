@@ -39,7 +39,9 @@ TEST_CASE("add and mul agree with their formulas, broadcast as NumPy does", "[el
   const auto check = [op](Device device, const Operands& p) {
     for (const DType dtype : {DType::float32, DType::float64}) {
       const Tensor a = random(p.a, dtype, 1, device), b = random(p.b, dtype, 2, device);
-      CHECK(difference(op(a, b), expected_of(p, op, a, b), dtype == DType::float32 ? 1e-7 : 1e-15) == "");
+      const double tolerance = dtype == DType::float32 ? 1e-7 : 1e-15;
+      CHECK(difference(op(a, b), expected_of(p, op, a, b), tolerance) == "");
+      CHECK(difference(op(b, a), expected_of(p, op, a, b), tolerance) == "");
     }
   };
   for_each_case(cases::elementwise, check);
@@ -52,6 +54,7 @@ TEST_CASE("add and mul pass the gradient check", "[elementwise][gradcheck]") {
     const std::vector<Tensor> inputs = {random(p.a, DType::float64, 1, device),
                                         random(p.b, DType::float64, 2, device)};
     check_gradients(function_of(op), inputs);
+    check_gradients(function_of(op), {inputs[1], inputs[0]});
     check_gradient_subsets(function_of(op), inputs);
     check_float32_gradients(function_of(op), inputs, 1e-6);
   });

@@ -50,17 +50,19 @@ void check(const Run& actual, const reference::Pooled& expected) {
 }
 
 TEST_CASE("max_pool2d and its gradient agree with their formulas", "[max_pool2d]") {
-  for_each_case(cases::pool2d, [](Device device, const Pool2dProblem& p) {
+  const auto check_problem = [](Device device, const Pool2dProblem& p) {
     for (const DType dtype : {DType::float32, DType::float64}) {
       const Tensor x = distinct(shape_of(p), dtype, 1, device);
       const Run actual = run(max_pool(p), requiring({x}));
       check(actual, reference::max_pool2d(p, to_doubles(x), gradient_for(actual.output)));
     }
-  });
+  };
+  for_each_case(cases::pool2d, check_problem);
+  for_each_case(cases::pool2d_unequal, check_problem);
 }
 
 TEST_CASE("avg_pool2d and its gradient agree with their formulas", "[avg_pool2d]") {
-  for_each_case(cases::pool2d, [](Device device, const Pool2dProblem& p) {
+  const auto check_problem = [](Device device, const Pool2dProblem& p) {
     for (const DType dtype : {DType::float32, DType::float64})
       for (const bool count_include_pad : {false, true}) {
         const Tensor x = random(shape_of(p), dtype, 1, device);
@@ -68,7 +70,9 @@ TEST_CASE("avg_pool2d and its gradient agree with their formulas", "[avg_pool2d]
         check(actual,
               reference::avg_pool2d(p, count_include_pad, to_doubles(x), gradient_for(actual.output)));
       }
-  });
+  };
+  for_each_case(cases::pool2d, check_problem);
+  for_each_case(cases::pool2d_unequal, check_problem);
 }
 
 TEST_CASE("global_avg_pool2d and its gradient agree with their formulas", "[global_avg_pool2d]") {

@@ -56,6 +56,34 @@ TEST_CASE("sum and mean agree with their formulas", "[reduce]") {
   for_each_case(cases::reduce_large, check);
 }
 
+TEST_CASE("sum and mean over every choice of dimensions agree with their formulas", "[reduce]") {
+  const auto [op, divide] = GENERATE(table<Reduce, bool>({{sum, false}, {mean, true}}));
+  const Shape shape = {3, 2, 5, 4};
+  for (const Device device : devices())
+    for (unsigned chosen = 1; chosen < 16; ++chosen)
+      for (const bool keepdim : {false, true}) {
+        Reduction p{shape, {}};
+        for (int dim = 0; dim < 4; ++dim)
+          if (chosen >> dim & 1) p.dims.push_back(chosen % 3 ? dim : dim - 4);
+        INFO(device.name() << ": " << describe(p) << (keepdim ? ", keepdim" : ""));
+        const Tensor x = random(shape, DType::float64, 1, device);
+        reference::Values expected = expected_of(p, x, divide);
+        if (!keepdim) expected.shape = squeezed_shape(p);
+        const Run actual =
+            run([&, op = op](const auto& t) { return op(t[0], {.dims = p.dims, .keepdim = keepdim}); },
+                requiring({x}));
+        CHECK(difference(actual.output, expected, 1e-15) == "");
+        const std::vector<double> gradient = to_doubles(random(expected.shape, DType::float64, 99)),
+                                  spread = to_doubles(actual.gradients[0]);
+        const double scale = divide ? double(gradient.size()) / double(numel(shape)) : 1;
+        for (std::size_t i = 0; i < spread.size(); ++i) {
+          const std::int64_t from =
+              reference::broadcast_index(static_cast<std::int64_t>(i), shape, keepdim_shape(p));
+          CHECK(std::abs(spread[i] - scale * gradient[static_cast<std::size_t>(from)]) <= 1e-15);
+        }
+      }
+}
+
 TEST_CASE("sum and mean pass the gradient check", "[reduce][gradcheck]") {
   const Reduce op = GENERATE(Reduce(sum), Reduce(mean));
   const bool keepdim = GENERATE(false, true);

@@ -133,6 +133,7 @@ TEST_CASE("cuDNN's convolution is ours", "[cudnn][conv2d]") {
   NEEDS_CUDNN();
   in_float_and_double([]<class T>(T) {
     for (const Conv2dProblem& p : cases::conv2d) compare_conv2d<T>(p);
+    for (const Conv2dProblem& p : cases::conv2d_unequal) compare_conv2d<T>(p);
     for (const Conv2dProblem& p : cases::conv2d_s7_final) compare_conv2d<T>(p);
     for (const Conv2dProblem& p : cases::conv2d_large) compare_conv2d<T>(p);
   });
@@ -280,7 +281,7 @@ TEST_CASE("cuDNN's batch norm does without running statistics", "[cudnn][batch_n
 TEST_CASE("cuDNN's pooling is ours where no two values are equal", "[cudnn][pool2d]") {
   NEEDS_CUDNN();
   in_float_and_double([]<class T>(T) {
-    for (const Pool2dProblem& p : cases::pool2d) {
+    const auto compare_pooling = [](const Pool2dProblem& p) {
       INFO(describe(p));
       const Shape input_shape{p.planes, p.h, p.w}, output_shape{p.planes, p.out_h(), p.out_w()};
       const Tensor input = distinct(input_shape, dtype_of<T>, 1, Device::cuda()),
@@ -309,7 +310,9 @@ TEST_CASE("cuDNN's pooling is ours where no two values are equal", "[cudnn][pool
             k.forward(p.planes, p.h * p.w, raw<T>(input), raw<T>(results[0]), {});
             k.backward(p.planes, p.h * p.w, raw<T>(grad_means), raw<T>(results[1]), {});
           });
-    }
+    };
+    for (const Pool2dProblem& p : cases::pool2d) compare_pooling(p);
+    for (const Pool2dProblem& p : cases::pool2d_unequal) compare_pooling(p);
   });
 }
 
