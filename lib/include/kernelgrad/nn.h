@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -46,7 +47,7 @@ struct LoadResult {
 /// a derived class keeps beside them is copied as C++ copies it.
 class Module {
  public:
-  Module() = default;
+  Module();
   Module(const Module&) = default;
   /// From now on shares what `other` has. Throws Error if the module is a part of `other`.
   Module& operator=(const Module& other);
@@ -113,6 +114,8 @@ class Module {
   void register_child(std::string name, std::shared_ptr<Module> child);
   /// Returns body(), with its Errors named as those of forward(): for what a module offers beside that.
   Tensor named(const std::function<Tensor()>& body) const;
+  /// Throws the Error that stands for a std::bad_alloc.
+  [[noreturn]] static void out_of_memory(std::string_view function);
 
  private:
   struct Slot {
@@ -134,7 +137,7 @@ class Module {
   Path path_to(const Matches& matches) const;
   Path name_of_child(const Module& child) const;
 
-  std::shared_ptr<State> state_ = std::make_shared<State>();
+  std::shared_ptr<State> state_;
 };
 
 /// While one of these lives, every module called on its thread reports its output, children before their
@@ -163,8 +166,11 @@ class ForwardHook {
 class Sequential : public Module {
  public:
   template <class... Modules>
-  requires(std::is_base_of_v<Module, Modules>&&...) Sequential(Modules... modules) {
+  requires(std::is_base_of_v<Module, Modules>&&...) Sequential(Modules... modules)
+  try {
     (append(std::make_shared<Modules>(std::move(modules))), ...);
+  } catch (const std::bad_alloc&) {
+    out_of_memory("Sequential");
   }
   /// A copy is a Sequential that shares its modules, not one that contains the other.
   Sequential(const Sequential&) = default;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <new>
 #include <span>
 #include <string>
 #include <string_view>
@@ -106,9 +107,13 @@ class Tensor {
   /// A copy of the elements, from any device. Throws Error if T is not the tensor's dtype.
   template <class T>
   std::vector<T> to_vector() const {
-    std::vector<T> values(static_cast<std::size_t>(numel()));
-    copy_to_host(dtype_of<T>(), values.data());
-    return values;
+    try {
+      std::vector<T> values(static_cast<std::size_t>(numel()));
+      copy_to_host(dtype_of<T>(), values.data());
+      return values;
+    } catch (const std::bad_alloc&) {
+      no_memory();
+    }
   }
   /// The elements as bytes. Throws Error if the memory is not the CPU's.
   std::span<const std::byte> bytes() const;
@@ -179,6 +184,7 @@ class Tensor {
   void* host_data(DType dtype) const;
   void* address(DType dtype) const;
   void copy_to_host(DType dtype, void* destination) const;
+  [[noreturn]] static void no_memory();
 
   std::shared_ptr<Impl> impl_;
 };

@@ -117,14 +117,16 @@ class BackwardWalk {
 
 }  // namespace
 
-void Tensor::backward(bool retain_graph) const {
+void Tensor::backward(bool retain_graph) const try {
   if (numel() != 1)
     throw Error("backward: the tensor has shape " + to_string(shape()) +
                 "; only a scalar starts a backward pass without a gradient given");
   backward(ones(shape(), {.dtype = dtype(), .device = device()}), retain_graph);
+} catch (const std::bad_alloc&) {
+  kg::no_memory("backward");
 }
 
-void Tensor::backward(const Tensor& gradient, bool retain_graph) const {
+void Tensor::backward(const Tensor& gradient, bool retain_graph) const try {
   if (!requires_grad())
     throw Error("backward: the tensor requires no gradient, and neither does anything it was computed from");
   if (gradient.shape() != shape() || gradient.dtype() != dtype() || gradient.device() != device())
@@ -134,6 +136,8 @@ void Tensor::backward(const Tensor& gradient, bool retain_graph) const {
   if (is_leaf())
     return accumulate_into_leaf(*impl_, gradient, [] { return std::string("backward: the leaf"); });
   BackwardWalk(retain_graph).run(impl_->grad_fn, gradient);
+} catch (const std::bad_alloc&) {
+  kg::no_memory("backward");
 }
 
 }  // namespace kg

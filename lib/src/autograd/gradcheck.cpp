@@ -4,6 +4,7 @@
 #include <sstream>
 #include <utility>
 
+#include "core/no_memory.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/random.h"
 
@@ -242,7 +243,7 @@ class Check {
 }  // namespace
 
 GradcheckResult gradcheck(const std::function<Tensor(const std::vector<Tensor>&)>& function,
-                          const std::vector<Tensor>& inputs, GradcheckOptions options) {
+                          const std::vector<Tensor>& inputs, GradcheckOptions options) try {
   if (!function) throw Error("gradcheck: the function is empty");
   std::vector<Tensor> leaves;
   bool needed = false;
@@ -260,6 +261,8 @@ GradcheckResult gradcheck(const std::function<Tensor(const std::vector<Tensor>&)
   }
   if (!needed) throw Error("gradcheck: no input requires a gradient");
   return Check(function, std::move(leaves), options).run();
+} catch (const std::bad_alloc&) {
+  no_memory("gradcheck");
 }
 
 }  // namespace kg

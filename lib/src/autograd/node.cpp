@@ -2,6 +2,7 @@
 
 #include <atomic>
 
+#include "core/no_memory.h"
 #include "core/tensor_impl.h"
 
 namespace kg {
@@ -64,7 +65,7 @@ Tensor SavedTensor::unpack(const BackwardCall& call) const {
   return tensor_;
 }
 
-Tensor record(std::string name, Tensor output, std::vector<Tensor> inputs, BackwardRule rule) {
+Tensor record(std::string name, Tensor output, std::vector<Tensor> inputs, BackwardRule rule) try {
   if (!rule) throw Error(name + ": the backward rule given to record() is empty");
   if (!output.defined()) throw Error(name + ": the output given to record() is undefined");
   if (!grad_enabled) return output;
@@ -85,6 +86,8 @@ Tensor record(std::string name, Tensor output, std::vector<Tensor> inputs, Backw
   output.impl()->grad_fn =
       std::make_shared<Node>(std::move(name), ++operations_recorded, std::move(edges), std::move(rule));
   return output;
+} catch (const std::bad_alloc&) {
+  no_memory("record");
 }
 
 }  // namespace kg

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "backend/kernels.h"
+#include "core/no_memory.h"
 #include "kernelgrad/tensor.h"
 
 namespace kg {
@@ -27,7 +28,7 @@ decltype(auto) visit_floating(const Tensor& tensor, std::string_view op, Visitor
                   ", expected float32 or float64");
   }
 } catch (const std::bad_alloc&) {
-  throw Error(std::string(op) + ": no memory for what it keeps while it computes");
+  no_memory(op);
 }
 
 template <class Visitor>

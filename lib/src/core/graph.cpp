@@ -1,6 +1,7 @@
 #include "kernelgrad/graph.h"
 
 #include "core/capture.h"
+#include "core/no_memory.h"
 #include "core/storage.h"
 #include "kernels/graph.h"
 
@@ -15,7 +16,7 @@ struct Graph::Impl {
   ~Impl() { kernels::cuda::destroy_graph(recorded); }
 };
 
-Graph::Graph(const std::function<void()>& work) {
+Graph::Graph(const std::function<void()>& work) try {
   if (!work) throw Error("Graph: the work is empty");
   if (!cuda_is_available()) throw Error("Graph: cuda is not available: " + cuda_unavailable_reason());
   impl_ = std::make_unique<Impl>();
@@ -36,6 +37,8 @@ Graph::Graph(const std::function<void()>& work) {
   capture.finish();
   impl_->recorded = kernels::cuda::end_capture({});
   for (const Capture::Source& source : capture.sources()) impl_->next_draws.push_back(source.first_draw);
+} catch (const std::bad_alloc&) {
+  no_memory("Graph");
 }
 
 Graph::~Graph() = default;

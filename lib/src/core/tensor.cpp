@@ -65,7 +65,7 @@ To cast(From value, const char* where) {
 
 }  // namespace
 
-Tensor Tensor::empty(Shape shape, TensorOptions options) {
+Tensor Tensor::empty(Shape shape, TensorOptions options) try {
   const std::size_t bytes = bytes_of(shape, options.dtype);
   auto impl = std::make_shared<Impl>();
   impl->shape = std::move(shape);
@@ -77,12 +77,14 @@ Tensor Tensor::empty(Shape shape, TensorOptions options) {
                 " bytes)");
   }
   return Tensor(std::move(impl));
+} catch (const std::bad_alloc&) {
+  kg::no_memory("tensor");
 }
 
 Tensor Tensor::zeros(Shape shape, TensorOptions options) { return full(std::move(shape), 0, options); }
 Tensor Tensor::ones(Shape shape, TensorOptions options) { return full(std::move(shape), 1, options); }
 
-Tensor Tensor::full(Shape shape, double value, TensorOptions options) {
+Tensor Tensor::full(Shape shape, double value, TensorOptions options) try {
   Tensor result = empty(std::move(shape), options);
   if (is_floating_point(options.dtype)) {
     visit_floating(result, "full", [&]<class T>(Type<T>) {
@@ -95,9 +97,11 @@ Tensor Tensor::full(Shape shape, double value, TensorOptions options) {
     functions_of(options.device).copy_from_host(raw<T>(result), values.data(), values.size() * sizeof(T), {});
   });
   return result;
+} catch (const std::bad_alloc&) {
+  kg::no_memory("Tensor::full");
 }
 
-Tensor Tensor::from_bytes(std::span<const std::byte> bytes, Shape shape, TensorOptions options) {
+Tensor Tensor::from_bytes(std::span<const std::byte> bytes, Shape shape, TensorOptions options) try {
   if (bytes.size() != bytes_of(shape, options.dtype))
     throw Error("Tensor::from: " + std::to_string(bytes.size() / size_of(options.dtype)) +
                 " values given, shape " + kg::to_string(shape) + " expects " +
@@ -105,6 +109,8 @@ Tensor Tensor::from_bytes(std::span<const std::byte> bytes, Shape shape, TensorO
   Tensor result = empty(std::move(shape), options);
   functions_of(options.device).copy_from_host(result.impl_->storage->data(), bytes.data(), bytes.size(), {});
   return result;
+} catch (const std::bad_alloc&) {
+  kg::no_memory("Tensor::from");
 }
 
 namespace {
@@ -150,6 +156,8 @@ std::span<const std::byte> Tensor::bytes() const {
   return {static_cast<const std::byte*>(host_data(dtype())), impl_->storage->bytes()};
 }
 
+void Tensor::no_memory() { kg::no_memory("Tensor::to_vector"); }
+
 void Tensor::copy_to_host(DType wanted, void* destination) const {
   if (dtype() != wanted)
     throw Error("Tensor::to_vector: asked for " + std::string(name_of(wanted)) + ", the tensor is " +
@@ -157,13 +165,15 @@ void Tensor::copy_to_host(DType wanted, void* destination) const {
   functions_of(device()).copy_to_host(destination, impl_->storage->data(), impl_->storage->bytes(), {});
 }
 
-double Tensor::item() const {
+double Tensor::item() const try {
   if (numel() != 1)
     throw Error("Tensor::item: the tensor has shape " + to_string(shape()) + ", expected one element");
   return visit_any(dtype(), [&]<class T>(Type<T>) { return static_cast<double>(to_vector<T>()[0]); });
+} catch (const std::bad_alloc&) {
+  kg::no_memory("Tensor::item");
 }
 
-Tensor Tensor::to(Device target) const {
+Tensor Tensor::to(Device target) const try {
   const Device from = device();
   if (from == target) return *this;
   Tensor result = empty(shape(), {.dtype = dtype(), .device = target});
@@ -171,9 +181,11 @@ Tensor Tensor::to(Device target) const {
   return record("to", result, {*this}, [from](const BackwardCall& call) -> std::vector<Tensor> {
     return {call.grad_output.to(from)};
   });
+} catch (const std::bad_alloc&) {
+  kg::no_memory("Tensor::to");
 }
 
-Tensor Tensor::to(DType target) const {
+Tensor Tensor::to(DType target) const try {
   const DType from = dtype();
   if (from == target) return *this;
   Tensor converted = empty(shape(), {.dtype = target});
@@ -188,17 +200,23 @@ Tensor Tensor::to(DType target) const {
   return record("to", result, {*this}, [from](const BackwardCall& call) -> std::vector<Tensor> {
     return {call.grad_output.to(from)};
   });
+} catch (const std::bad_alloc&) {
+  kg::no_memory("Tensor::to");
 }
 
-Tensor Tensor::clone() const {
+Tensor Tensor::clone() const try {
   Tensor copy = empty(shape(), {.dtype = dtype(), .device = device()});
   copy.copy_from(*this);
   return copy;
+} catch (const std::bad_alloc&) {
+  kg::no_memory("Tensor::clone");
 }
 
-Tensor Tensor::detach() const { return share_storage(*this, shape()); }
+Tensor Tensor::detach() const try { return share_storage(*this, shape()); } catch (const std::bad_alloc&) {
+  kg::no_memory("Tensor::detach");
+}
 
-void Tensor::copy_from(const Tensor& source) {
+void Tensor::copy_from(const Tensor& source) try {
   if (shape() != source.shape() || dtype() != source.dtype())
     throw Error("Tensor::copy_from: the source is " + std::string(name_of(source.dtype())) + " " +
                 to_string(source.shape()) + ", expected " + std::string(name_of(dtype())) + " " +
@@ -213,6 +231,8 @@ void Tensor::copy_from(const Tensor& source) {
     functions_of(device()).copy_from_host(to, from, bytes, {});
   else
     functions_of(source.device()).copy_to_host(to, from, bytes, {});
+} catch (const std::bad_alloc&) {
+  kg::no_memory("Tensor::copy_from");
 }
 
 std::uint64_t Tensor::version() const { return checked(impl()).storage->version(); }
@@ -223,7 +243,7 @@ void Tensor::bump_version() {
   if (Capture* capture = Capture::active()) capture->note_write(storage);
 }
 
-void Tensor::set_data(const Tensor& source) {
+void Tensor::set_data(const Tensor& source) try {
   if (shape() != source.shape())
     throw Error("Tensor::set_data: the source has shape " + to_string(source.shape()) + ", expected " +
                 to_string(shape()));
@@ -231,6 +251,8 @@ void Tensor::set_data(const Tensor& source) {
   impl_->dtype = source.dtype();
   impl_->storage = source.impl_->storage;
   impl_->grad = nullptr;
+} catch (const std::bad_alloc&) {
+  kg::no_memory("Tensor::set_data");
 }
 
 Tensor share_storage(const Tensor& tensor, Shape shape) {

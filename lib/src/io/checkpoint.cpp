@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "core/no_memory.h"
 #include "io/descriptor.h"
 #include "kernelgrad/io.h"
 
@@ -170,7 +171,7 @@ std::string header_of(const std::vector<nn::NamedTensor>& tensors,
 
 }  // namespace
 
-void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint) {
+void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint) try {
   const std::vector<nn::NamedTensor> tensors = in_file_order(checkpoint.tensors);
   const std::string header = header_of(tensors, checkpoint.metadata);
   write_file(path, [&](std::ostream& stream) {
@@ -183,6 +184,8 @@ void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkp
                    static_cast<std::streamsize>(host.bytes().size()));
     }
   });
+} catch (const std::bad_alloc&) {
+  no_memory("save_checkpoint");
 }
 
 namespace {
@@ -484,6 +487,10 @@ class Reader {
 
 }  // namespace
 
-Checkpoint load_checkpoint(const std::filesystem::path& path) { return Reader(path).read(); }
+Checkpoint load_checkpoint(const std::filesystem::path& path) try {
+  return Reader(path).read();
+} catch (const std::bad_alloc&) {
+  no_memory("load_checkpoint");
+}
 
 }  // namespace kg

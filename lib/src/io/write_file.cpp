@@ -7,6 +7,7 @@
 #include <ostream>
 #include <streambuf>
 
+#include "core/no_memory.h"
 #include "io/descriptor.h"
 #include "kernelgrad/io.h"
 
@@ -212,7 +213,7 @@ void fill(int file, const std::function<void(std::ostream&)>& write, const fs::p
 
 }  // namespace
 
-void write_file(const fs::path& path, const std::function<void(std::ostream&)>& write) {
+void write_file(const fs::path& path, const std::function<void(std::ostream&)>& write) try {
   if (!write) fail(path, "the function that is to write it is empty");
   if (path.native().find('\0') != std::string::npos) fail(path, "a file's name has no zero byte");
   struct stat status {};
@@ -238,6 +239,8 @@ void write_file(const fs::path& path, const std::function<void(std::ostream&)>& 
   temporary.rename_to(name, path);
   if (!folder.flush(temporary.number()))
     fail(path, "the new file is there, but a power cut may undo it: " + reason());
+} catch (const std::bad_alloc&) {
+  no_memory("write_file");
 }
 
 }  // namespace kg

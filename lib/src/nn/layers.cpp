@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "core/no_memory.h"
 #include "kernelgrad/nn.h"
 #include "kernelgrad/random.h"
 #include "ops/check.h"
@@ -20,7 +21,8 @@ Tensor uniform(Shape shape, double bound) {
 
 }  // namespace
 
-Conv2d::Conv2d(std::int64_t in_channels, std::int64_t out_channels, Pair kernel, const Conv2dOptions& options)
+Conv2d::Conv2d(std::int64_t in_channels, std::int64_t out_channels, Pair kernel,
+               const Conv2dOptions& options) try
     : options_{.stride = options.stride,
                .padding = options.padding,
                .dilation = options.dilation,
@@ -40,6 +42,8 @@ Conv2d::Conv2d(std::int64_t in_channels, std::int64_t out_channels, Pair kernel,
   weight_ = register_parameter(
       "weight", uniform({out_channels, in_channels / options.groups, kernel.h, kernel.w}, bound));
   bias_ = register_parameter("bias", options.bias ? uniform({out_channels}, bound) : Tensor());
+} catch (const std::bad_alloc&) {
+  no_memory("Conv2d");
 }
 
 Tensor Conv2d::forward(const Tensor& x) {
@@ -47,7 +51,7 @@ Tensor Conv2d::forward(const Tensor& x) {
   return conv2d(x, weight_, bias_, options_);
 }
 
-Linear::Linear(std::int64_t in_features, std::int64_t out_features, const LinearOptions& options) {
+Linear::Linear(std::int64_t in_features, std::int64_t out_features, const LinearOptions& options) try {
   if (in_features < 1 || out_features < 1)
     check::fail("Linear", std::to_string(in_features) + " input and " + std::to_string(out_features) +
                               " output features, expected at least one of each");
@@ -56,6 +60,8 @@ Linear::Linear(std::int64_t in_features, std::int64_t out_features, const Linear
   const double bound = 1 / std::sqrt(static_cast<double>(in_features));
   weight_ = register_parameter("weight", uniform({out_features, in_features}, bound));
   bias_ = register_parameter("bias", options.bias ? uniform({out_features}, bound) : Tensor());
+} catch (const std::bad_alloc&) {
+  no_memory("Linear");
 }
 
 Tensor Linear::forward(const Tensor& x) {
@@ -63,7 +69,7 @@ Tensor Linear::forward(const Tensor& x) {
   return linear(x, weight_, bias_);
 }
 
-BatchNorm2d::BatchNorm2d(std::int64_t channels, const BatchNorm2dOptions& options) : options_(options) {
+BatchNorm2d::BatchNorm2d(std::int64_t channels, const BatchNorm2dOptions& options) try : options_(options) {
   if (channels < 1) check::fail("BatchNorm2d", std::to_string(channels) + " channels, expected at least one");
   check::is_sensible("BatchNorm2d", "channels", channels, 1);
   check::options("BatchNorm2d", BatchNormOptions{.momentum = options.momentum, .epsilon = options.epsilon});
@@ -72,6 +78,8 @@ BatchNorm2d::BatchNorm2d(std::int64_t channels, const BatchNorm2dOptions& option
   running_mean_ = register_buffer("running_mean", Tensor::zeros({channels}));
   running_var_ = register_buffer("running_var", Tensor::ones({channels}));
   num_batches_tracked_ = register_buffer("num_batches_tracked", Tensor::zeros({}, {.dtype = DType::int64}));
+} catch (const std::bad_alloc&) {
+  no_memory("BatchNorm2d");
 }
 
 Tensor BatchNorm2d::forward_fused(const Tensor& x, const Neighbours& neighbours) {

@@ -114,7 +114,7 @@ class Problems {
 
 }  // namespace
 
-LoadResult Module::load_state_dict(const StateDict& state, const LoadOptions& options) {
+LoadResult Module::load_state_dict(const StateDict& state, const LoadOptions& options) try {
   Given given;
   Problems problems;
   for (const NamedTensor& entry : state)
@@ -149,6 +149,8 @@ LoadResult Module::load_state_dict(const StateDict& state, const LoadOptions& op
   problems.throw_if_any(result.stripped_prefix);
   for (auto& [to, from] : copies) to.copy_from(from);
   return result;
+} catch (const std::bad_alloc&) {
+  no_memory("load_state_dict");
 }
 
 }  // namespace kg::nn

@@ -2,6 +2,7 @@
 #include <set>
 #include <typeinfo>
 
+#include "core/no_memory.h"
 #include "kernelgrad/nn.h"
 
 namespace kg::nn {
@@ -40,6 +41,13 @@ ForwardHook::ForwardHook(Callback callback) : callback_(std::move(callback)), pr
 ForwardHook::~ForwardHook() { active_hook = previous_; }
 const ForwardHook* ForwardHook::active() { return active_hook; }
 
+Module::Module() try : state_(std::make_shared<State>()) {
+} catch (const std::bad_alloc&) {
+  no_memory("Module");
+}
+
+void Module::out_of_memory(std::string_view function) { no_memory(function); }
+
 Module& Module::operator=(const Module& other) {
   if (this == &other) return *this;
   if (const Path path = other.path_to([this](const Module& part) { return &part == this; }))
@@ -48,12 +56,14 @@ Module& Module::operator=(const Module& other) {
   return *this;
 }
 
-Tensor Module::operator()(const Tensor& x) {
+Tensor Module::operator()(const Tensor& x) try {
   return named([&] {
     Tensor output = forward(x);
     if (active_hook) active_hook->report(*this, output);
     return output;
   });
+} catch (const std::bad_alloc&) {
+  no_memory(type_name());
 }
 
 Tensor Module::named(const std::function<Tensor()>& body) const {
@@ -101,7 +111,7 @@ void Module::check_name(const char* function, const std::string& name) const {
   if (taken) throw Error(start + "\"" + name + "\" already exists in this module");
 }
 
-Tensor Module::register_parameter(std::string name, Tensor parameter) {
+Tensor Module::register_parameter(std::string name, Tensor parameter) try {
   check_name("register_parameter", name);
   if (parameter.defined() && !(parameter.is_leaf() && is_floating_point(parameter.dtype())))
     throw Error("register_parameter: \"" + name + "\" is " + std::string(name_of(parameter.dtype())) + " " +
@@ -111,15 +121,19 @@ Tensor Module::register_parameter(std::string name, Tensor parameter) {
   if (parameter.defined()) parameter.set_requires_grad();
   state_->slots.push_back({std::move(name), parameter, true});
   return parameter;
+} catch (const std::bad_alloc&) {
+  no_memory("register_parameter");
 }
 
-Tensor Module::register_buffer(std::string name, Tensor buffer) {
+Tensor Module::register_buffer(std::string name, Tensor buffer) try {
   check_name("register_buffer", name);
   state_->slots.push_back({std::move(name), buffer, false});
   return buffer;
+} catch (const std::bad_alloc&) {
+  no_memory("register_buffer");
 }
 
-void Module::register_child(std::string name, std::shared_ptr<Module> child) {
+void Module::register_child(std::string name, std::shared_ptr<Module> child) try {
   check_name("register_child", name);
   if (!child) throw Error("register_child: module \"" + name + "\" is null");
   const auto is_this = [this](const Module& part) { return part.state_ == state_; };
@@ -128,6 +142,8 @@ void Module::register_child(std::string name, std::shared_ptr<Module> child) {
                 (path->empty() ? "is the module that it would be part of"
                                : "contains the module that it would be part of, as its \"" + *path + "\""));
   state_->children.emplace_back(std::move(name), std::move(child));
+} catch (const std::bad_alloc&) {
+  no_memory("register_child");
 }
 
 void Module::collect(const std::string& prefix, bool learned_only, StateDict& into) const {
@@ -137,31 +153,39 @@ void Module::collect(const std::string& prefix, bool learned_only, StateDict& in
   for (const auto& [name, child] : children()) child->collect(prefix + name + ".", learned_only, into);
 }
 
-std::vector<NamedTensor> Module::named_parameters() const {
+std::vector<NamedTensor> Module::named_parameters() const try {
   StateDict all, named;
   collect("", true, all);
   std::set<const Tensor::Impl*> seen;
   for (const NamedTensor& parameter : all)
     if (seen.insert(parameter.tensor.impl()).second) named.push_back(parameter);
   return named;
+} catch (const std::bad_alloc&) {
+  no_memory("named_parameters");
 }
 
-std::vector<Tensor> Module::parameters() const {
+std::vector<Tensor> Module::parameters() const try {
   std::vector<Tensor> tensors;
   for (const NamedTensor& named : named_parameters()) tensors.push_back(named.tensor);
   return tensors;
+} catch (const std::bad_alloc&) {
+  no_memory("parameters");
 }
 
-std::int64_t Module::parameter_count() const {
+std::int64_t Module::parameter_count() const try {
   std::int64_t count = 0;
   for (const Tensor& parameter : parameters()) count += parameter.numel();
   return count;
+} catch (const std::bad_alloc&) {
+  no_memory("parameter_count");
 }
 
-StateDict Module::state_dict() const {
+StateDict Module::state_dict() const try {
   StateDict named;
   collect("", false, named);
   return named;
+} catch (const std::bad_alloc&) {
+  no_memory("state_dict");
 }
 
 void Module::train(bool training) {
@@ -169,17 +193,21 @@ void Module::train(bool training) {
   for (const auto& [name, child] : children()) child->train(training);
 }
 
-void Module::to(Device device) {
+void Module::to(Device device) try {
   for (const NamedTensor& entry : state_dict())
     Tensor(entry.tensor).set_data(entry.tensor.detach().to(device));
+} catch (const std::bad_alloc&) {
+  no_memory("Module::to");
 }
 
-void Module::to(DType dtype) {
+void Module::to(DType dtype) try {
   if (!is_floating_point(dtype))
     throw Error("Module::to: given " + std::string(name_of(dtype)) + ", expected float32 or float64");
   for (const NamedTensor& entry : state_dict())
     if (is_floating_point(entry.tensor.dtype()))
       Tensor(entry.tensor).set_data(entry.tensor.detach().to(dtype));
+} catch (const std::bad_alloc&) {
+  no_memory("Module::to");
 }
 
 }  // namespace kg::nn

@@ -1,6 +1,7 @@
 #include <span>
 #include <typeinfo>
 
+#include "core/no_memory.h"
 #include "kernelgrad/nn.h"
 
 namespace kg::nn {
@@ -37,8 +38,10 @@ FusedRun match(std::span<const Child> modules) {
 
 }  // namespace
 
-void Sequential::append(std::shared_ptr<Module> module) {
+void Sequential::append(std::shared_ptr<Module> module) try {
   register_child(std::to_string(children().size()), std::move(module));
+} catch (const std::bad_alloc&) {
+  no_memory("Sequential::append");
 }
 
 Tensor Sequential::forward(const Tensor& x) {

@@ -7,7 +7,7 @@
 
 namespace kg {
 
-Tensor argmax(const Tensor& x) {
+Tensor argmax(const Tensor& x) try {
   const check::Argument input{"argmax", "input", x};
   check::is_floating(input);
   check::has_rank(input, 2, "[rows, columns]");
@@ -17,6 +17,8 @@ Tensor argmax(const Tensor& x) {
     KG_KERNELS(argmax, T, x.device()).forward(x.size(0), x.size(1), raw<T>(x), raw<std::int64_t>(result), {});
   });
   return result;
+} catch (const std::bad_alloc&) {
+  no_memory("argmax");
 }
 
 }  // namespace kg

@@ -7,7 +7,7 @@
 
 namespace kg {
 
-Tensor avg_pool2d(const Tensor& x, Pair kernel, const PoolOptions& options) {
+Tensor avg_pool2d(const Tensor& x, Pair kernel, const PoolOptions& options) try {
   const kernels::Pool2dProblem problem = pool2d_problem("avg_pool2d", x, kernel, options);
   const TensorOptions like = {.dtype = x.dtype(), .device = x.device()};
   const bool count_include_pad = options.count_include_pad;
@@ -28,6 +28,8 @@ Tensor avg_pool2d(const Tensor& x, Pair kernel, const PoolOptions& options) {
     return {gradient};
   };
   return record("avg_pool2d", output, {x}, rule);
+} catch (const std::bad_alloc&) {
+  no_memory("avg_pool2d");
 }
 
 }  // namespace kg

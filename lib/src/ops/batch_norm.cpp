@@ -73,7 +73,7 @@ kernels::BatchNormProblem problem_of(const Tensor& input, const BatchNormOptions
 }  // namespace
 
 Tensor batch_norm(const Tensor& input, const Tensor& gamma, const Tensor& beta, Tensor running_mean,
-                  Tensor running_var, const BatchNormOptions& options) {
+                  Tensor running_var, const BatchNormOptions& options) try {
   check_arguments(input, gamma, beta, running_mean, running_var, options);
   const kernels::BatchNormProblem problem = problem_of(input, options);
   const TensorOptions like = {.dtype = input.dtype(), .device = input.device()};
@@ -115,6 +115,8 @@ Tensor batch_norm(const Tensor& input, const Tensor& gamma, const Tensor& beta, 
     return gradients;
   };
   return record("batch_norm", output, {input, gamma, beta}, rule);
+} catch (const std::bad_alloc&) {
+  no_memory("batch_norm");
 }
 
 }  // namespace kg

@@ -101,7 +101,8 @@ Tensor without_products(const Tensor& input, const Tensor& weight, const Tensor&
 
 }  // namespace
 
-Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options) {
+Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
+              const Conv2dOptions& options) try {
   const kernels::Conv2dProblem problem = checked_problem(input, weight, bias, options);
   const TensorOptions like = {.dtype = input.dtype(), .device = input.device()};
   Tensor output = Tensor::empty({problem.n, problem.c_out, problem.out_h(), problem.out_w()}, like);
@@ -139,6 +140,8 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias, con
     return gradients;
   };
   return record("conv2d", output, {input, weight, bias}, rule);
+} catch (const std::bad_alloc&) {
+  no_memory("conv2d");
 }
 
 }  // namespace kg

@@ -8,7 +8,7 @@
 
 namespace kg {
 
-Tensor cross_entropy(const Tensor& logits, const Tensor& labels, Reduction reduction) {
+Tensor cross_entropy(const Tensor& logits, const Tensor& labels, Reduction reduction) try {
   const Tensor targets = checked_labels("cross_entropy", "logits", logits, labels);
   const std::int64_t rows = logits.size(0), classes = logits.size(1);
   const double scale = reduction == Reduction::mean ? 1.0 / static_cast<double>(rows) : 1.0;
@@ -30,6 +30,8 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, Reduction reduc
     return {gradient};
   };
   return record("cross_entropy", loss, {logits}, rule);
+} catch (const std::bad_alloc&) {
+  no_memory("cross_entropy");
 }
 
 }  // namespace kg

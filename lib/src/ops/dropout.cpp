@@ -23,7 +23,7 @@ kernels::DropoutProblem draw_mask(double p, Generator& generator) {
   return {.p = p, .seed = generator.seed(), .offset = generator.draw(), .offset_base = base};
 }
 
-Tensor dropout(const Tensor& x, double p, Generator& generator) {
+Tensor dropout(const Tensor& x, double p, Generator& generator) try {
   check::is_floating({"dropout", "input", x});
   check::is_probability("dropout", "p", p);
   if (p == 0) return x;
@@ -38,6 +38,8 @@ Tensor dropout(const Tensor& x, double p, Generator& generator) {
   return record("dropout", apply(x), {x}, [apply](const BackwardCall& call) -> std::vector<Tensor> {
     return {apply(call.grad_output)};
   });
+} catch (const std::bad_alloc&) {
+  no_memory("dropout");
 }
 
 }  // namespace kg

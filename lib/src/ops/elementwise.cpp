@@ -88,7 +88,7 @@ Tensor scaled(const Tensor& x, double factor) {
 
 }  // namespace
 
-Tensor add(const Tensor& a, const Tensor& b) {
+Tensor add(const Tensor& a, const Tensor& b) try {
   const Tensor output =
       combine("add", a, b, [](const auto& kernels, const auto& problem, auto* x, auto* y, auto* out) {
         kernels.add(problem, x, y, out, {});
@@ -98,9 +98,11 @@ Tensor add(const Tensor& a, const Tensor& b) {
                   return {call.needs[0] ? sum_to(call.grad_output, a_shape) : Tensor(),
                           call.needs[1] ? sum_to(call.grad_output, b_shape) : Tensor()};
                 });
+} catch (const std::bad_alloc&) {
+  no_memory("add");
 }
 
-Tensor mul(const Tensor& a, const Tensor& b) {
+Tensor mul(const Tensor& a, const Tensor& b) try {
   const Tensor output =
       combine("mul", a, b, [](const auto& kernels, const auto& problem, auto* x, auto* y, auto* out) {
         kernels.mul(problem, x, y, out, {});
@@ -113,13 +115,17 @@ Tensor mul(const Tensor& a, const Tensor& b) {
             call.needs[1] ? sum_to(mul(call.grad_output, saved_a.unpack(call)), b_shape) : Tensor()};
   };
   return record("mul", output, {a, b}, rule);
+} catch (const std::bad_alloc&) {
+  no_memory("mul");
 }
 
-Tensor mul(const Tensor& x, double factor) {
+Tensor mul(const Tensor& x, double factor) try {
   check::is_floating({"mul", "x", x});
   return record("mul", scaled(x, factor), {x}, [factor](const BackwardCall& call) -> std::vector<Tensor> {
     return {scaled(call.grad_output, factor)};
   });
+} catch (const std::bad_alloc&) {
+  no_memory("mul");
 }
 
 }  // namespace kg

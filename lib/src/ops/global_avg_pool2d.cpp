@@ -8,7 +8,7 @@
 
 namespace kg {
 
-Tensor global_avg_pool2d(const Tensor& x) {
+Tensor global_avg_pool2d(const Tensor& x) try {
   const check::Argument input{"global_avg_pool2d", "input", x};
   check::is_floating(input);
   check::has_rank(input, 4, "[n, c, h, w]");
@@ -31,6 +31,8 @@ Tensor global_avg_pool2d(const Tensor& x) {
     return {gradient};
   };
   return record("global_avg_pool2d", output, {x}, rule);
+} catch (const std::bad_alloc&) {
+  no_memory("global_avg_pool2d");
 }
 
 }  // namespace kg

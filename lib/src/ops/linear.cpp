@@ -25,7 +25,7 @@ void check_arguments(const Tensor& input, const Tensor& weight, const Tensor& bi
 
 }  // namespace
 
-Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
+Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) try {
   check_arguments(input, weight, bias);
   Shape output_shape = input.shape();
   output_shape.back() = weight.size(0);
@@ -64,6 +64,8 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
     return gradients;
   };
   return record("linear", output, {input, weight, bias}, rule);
+} catch (const std::bad_alloc&) {
+  no_memory("linear");
 }
 
 }  // namespace kg

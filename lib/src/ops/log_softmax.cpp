@@ -8,7 +8,7 @@
 
 namespace kg {
 
-Tensor log_softmax(const Tensor& x) {
+Tensor log_softmax(const Tensor& x) try {
   const check::Argument input{"log_softmax", "input", x};
   check::is_floating(input);
   if (x.dim() < 1 || x.size(-1) < 1)
@@ -30,6 +30,8 @@ Tensor log_softmax(const Tensor& x) {
     return {gradient};
   };
   return record("log_softmax", output, {x}, rule);
+} catch (const std::bad_alloc&) {
+  no_memory("log_softmax");
 }
 
 }  // namespace kg

@@ -64,12 +64,14 @@ Tensor recorded(const kernels::Pool2dProblem& problem, const Tensor& x) {
 
 }  // namespace
 
-Tensor max_pool2d(const Tensor& x, Pair kernel, const PoolOptions& options) {
+Tensor max_pool2d(const Tensor& x, Pair kernel, const PoolOptions& options) try {
   const kernels::Pool2dProblem problem = pool2d_problem("max_pool2d", x, kernel, options);
   if (problem.h > std::numeric_limits<std::int32_t>::max() / problem.w)
     throw Error(check::Argument{"max_pool2d", "input", x}.described() +
                 ", expected fewer than 2^31 pixels an image");
   return visit_floating(x, "max_pool2d", [&]<class T>(Type<T>) { return recorded<T>(problem, x); });
+} catch (const std::bad_alloc&) {
+  no_memory("max_pool2d");
 }
 
 }  // namespace kg

@@ -8,7 +8,7 @@
 
 namespace kg {
 
-Tensor nll_loss(const Tensor& log_probabilities, const Tensor& labels, Reduction reduction) {
+Tensor nll_loss(const Tensor& log_probabilities, const Tensor& labels, Reduction reduction) try {
   const Tensor targets = checked_labels("nll_loss", "log_probabilities", log_probabilities, labels);
   const std::int64_t rows = log_probabilities.size(0), classes = log_probabilities.size(1);
   const double scale = reduction == Reduction::mean ? 1.0 / static_cast<double>(rows) : 1.0;
@@ -30,6 +30,8 @@ Tensor nll_loss(const Tensor& log_probabilities, const Tensor& labels, Reduction
     return {gradient};
   };
   return record("nll_loss", loss, {log_probabilities}, rule);
+} catch (const std::bad_alloc&) {
+  no_memory("nll_loss");
 }
 
 }  // namespace kg

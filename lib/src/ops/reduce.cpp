@@ -54,7 +54,7 @@ std::vector<bool> kept_dimensions(std::string_view op, const Tensor& x, const st
   return kept;
 }
 
-Tensor reduce(std::string_view op, const Tensor& x, const ReduceOptions& options, bool divide) {
+Tensor reduce(std::string_view op, const Tensor& x, const ReduceOptions& options, bool divide) try {
   const std::vector<bool> kept = kept_dimensions(op, x, options.dims);
   Shape keepdim_shape = x.shape(), squeezed_shape;
   double reduced = 1;  // not an integer: without elements it may be larger than those count
@@ -73,6 +73,8 @@ Tensor reduce(std::string_view op, const Tensor& x, const ReduceOptions& options
                 [=, input_shape = x.shape()](const BackwardCall& call) -> std::vector<Tensor> {
                   return {expand(share_storage(call.grad_output, keepdim_shape), input_shape, scale)};
                 });
+} catch (const std::bad_alloc&) {
+  no_memory(op);
 }
 
 }  // namespace

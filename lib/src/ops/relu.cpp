@@ -8,7 +8,7 @@
 
 namespace kg {
 
-Tensor relu(const Tensor& x) {
+Tensor relu(const Tensor& x) try {
   check::is_floating({"relu", "input", x});
   const TensorOptions like = {.dtype = x.dtype(), .device = x.device()};
   Tensor output = Tensor::empty(x.shape(), like);
@@ -26,6 +26,8 @@ Tensor relu(const Tensor& x) {
     return {gradient};
   };
   return record("relu", output, {x}, rule);
+} catch (const std::bad_alloc&) {
+  no_memory("relu");
 }
 
 }  // namespace kg

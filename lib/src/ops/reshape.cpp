@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "core/no_memory.h"
 #include "core/tensor_impl.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
@@ -31,17 +32,19 @@ Shape inferred(Shape wanted, const Tensor& x) {
 
 }  // namespace
 
-Tensor reshape(const Tensor& x, Shape shape) {
+Tensor reshape(const Tensor& x, Shape shape) try {
   check::is_defined({"reshape", "input", x});
   return record("reshape", share_storage(x, inferred(std::move(shape), x)), {x},
                 [original = x.shape()](const BackwardCall& call) -> std::vector<Tensor> {
                   return {share_storage(call.grad_output, original)};
                 });
+} catch (const std::bad_alloc&) {
+  no_memory("reshape");
 }
 
 Tensor Tensor::reshape(Shape shape) const { return kg::reshape(*this, std::move(shape)); }
 
-Tensor flatten(const Tensor& x, int start_dim) {
+Tensor flatten(const Tensor& x, int start_dim) try {
   check::is_defined({"flatten", "input", x});
   const int rank = std::max(x.dim(), 1);
   const int start = start_dim < 0 ? start_dim + rank : start_dim;
@@ -51,6 +54,8 @@ Tensor flatten(const Tensor& x, int start_dim) {
   Shape shape(x.shape().begin(), x.shape().begin() + start);
   shape.push_back(checked_numel("flatten", Shape(x.shape().begin() + start, x.shape().end())));
   return reshape(x, std::move(shape));
+} catch (const std::bad_alloc&) {
+  no_memory("flatten");
 }
 
 }  // namespace kg
