@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -384,6 +385,46 @@ TEST_CASE("A file's owner stays where the system allows it, and no other group r
   make(65534, 4321, 0664);
   CHECK(as_nobody([&] { write_text(path, "new"); }) == 0);
   CHECK(status() == std::tuple(65534u, 65534u, 0644u));
+}
+
+TEST_CASE("An access control list stays with its file", "[io]") {
+  const TemporaryDirectory directory;
+  const auto path = directory / "file";
+  const char* const attribute = "system.posix_acl_access";
+  // Version 2; then tag, permissions and number of each entry: the owner rw, user 1234 r, the group nothing,
+  // the most that is given to others than the owner r, everybody nothing.
+  const std::string list(
+      "\2\0\0\0"
+      "\1\0\6\0\xFF\xFF\xFF\xFF"
+      "\2\0\4\0\xD2\4\0\0"
+      "\4\0\0\0\xFF\xFF\xFF\xFF"
+      "\x10\0\4\0\xFF\xFF\xFF\xFF"
+      "\x20\0\0\0\xFF\xFF\xFF\xFF",
+      44);
+  set_content(path, "old");
+  if (setxattr(path.c_str(), attribute, list.data(), list.size(), 0) != 0) {
+    WARN("not run: a file system without access control lists");
+    return;
+  }
+  const auto list_of = [&] {
+    std::string found(1000, '\0');
+    const ssize_t size = getxattr(path.c_str(), attribute, found.data(), found.size());
+    found.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
+    return found;
+  };
+  write_text(path, "new");
+  CHECK(content_of(path) == "new");
+  CHECK(list_of() == list);
+  CHECK(mode_of(path) == 0640);
+
+  // A file without one gets none from its folder, whose new files have one.
+  std::filesystem::remove(path);
+  set_content(path, "old");
+  chmod(path.c_str(), 0640);
+  REQUIRE(setxattr(directory.path().c_str(), "system.posix_acl_default", list.data(), list.size(), 0) == 0);
+  write_text(path, "new");
+  CHECK(list_of().empty());
+  CHECK(mode_of(path) == 0640);
 }
 
 TEST_CASE("A file that may not be written is not replaced, nor written where no file may be made",

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 #include <array>
 #include <optional>
@@ -174,31 +175,50 @@ class Temporary {
   Descriptor file_;
 };
 
-/// What there is under a name, if anything. Throws Error naming `path` if it may not be written.
-std::optional<struct stat> existing_file(const Folder& folder, const std::string& name,
-                                         const fs::path& path) {
-  struct stat status {};
-  if (::fstatat(folder.number(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+/// A file that is there, and who may do what with it.
+struct Existing {
+  struct stat status;
+  std::string access_list;  ///< What the mode does not say, as the system keeps it; mostly empty.
+};
+
+constexpr const char* access_list_attribute = "system.posix_acl_access";
+
+/// What there is at the place that `path` leads to, if anything. Throws Error naming `path` if it may not be
+/// written.
+std::optional<Existing> existing_file(const fs::path& target, const fs::path& path) {
+  Existing file{};
+  if (::lstat(target.c_str(), &file.status) != 0) {
     if (errno != ENOENT) fail(path, reason());
     return {};
   }
   // A rename replaces a file that nobody may write as readily as any other.
-  if (::faccessat(folder.number(), name.c_str(), W_OK, AT_EACCESS) != 0) fail(path, reason());
-  return status;
+  if (::faccessat(AT_FDCWD, target.c_str(), W_OK, AT_EACCESS) != 0) fail(path, reason());
+  file.access_list.resize(1 << 16);  // the most that the system gives
+  const ssize_t size =
+      ::getxattr(target.c_str(), access_list_attribute, file.access_list.data(), file.access_list.size());
+  file.access_list.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
+  return file;
 }
 
 /// Gives a new file the permissions of the one that it is to replace, and its owner as far as the system
 /// allows that. Throws Error naming `path`.
-void copy_permissions(const struct stat& from, int to, const fs::path& path) {
+void copy_permissions(const Existing& from, int to, const fs::path& path) {
   struct stat status {};
   if (::fstat(to, &status) != 0) fail(path, reason());
-  mode_t mode = from.st_mode & 07777;
-  if (status.st_uid != from.st_uid && ::fchown(to, from.st_uid, static_cast<gid_t>(-1)) != 0)
+  mode_t mode = from.status.st_mode & 07777;
+  std::string_view access_list = from.access_list;
+  if (status.st_uid != from.status.st_uid && ::fchown(to, from.status.st_uid, static_cast<gid_t>(-1)) != 0)
     mode &= ~static_cast<mode_t>(S_ISUID);
   // What its group may do, another group may only if everybody may.
-  if (status.st_gid != from.st_gid && ::fchown(to, static_cast<uid_t>(-1), from.st_gid) != 0)
+  if (status.st_gid != from.status.st_gid && ::fchown(to, static_cast<uid_t>(-1), from.status.st_gid) != 0) {
     mode = (mode & ~static_cast<mode_t>(S_ISGID | S_IRWXG)) | (mode & S_IRWXO) << 3;
-  if ((status.st_mode & 07777) != mode && ::fchmod(to, mode) != 0)
+    access_list = {};
+  }
+  // The folder may have given the new file a list of its own.
+  if (access_list.empty()) ::fremovexattr(to, access_list_attribute);
+  if (((status.st_mode & 07777) != mode && ::fchmod(to, mode) != 0) ||
+      (!access_list.empty() &&
+       ::fsetxattr(to, access_list_attribute, access_list.data(), access_list.size(), 0) != 0))
     fail(path, "its permissions cannot be kept: " + reason());
 }
 
@@ -228,7 +248,7 @@ void write_file(const fs::path& path, const std::function<void(std::ostream&)>& 
   if (name.empty()) fail(path, reason(path.empty() ? ENOENT : EISDIR));
   const Folder folder(target, path);
   folder.remove_stale_temporaries();
-  const std::optional<struct stat> existing = existing_file(folder, name, path);
+  const std::optional<Existing> existing = existing_file(target, path);
   // Nobody reads the new content before the permissions say who may.
   Temporary temporary(folder, existing ? 0600 : 0666, path);
   fill(temporary.number(), write, path);
