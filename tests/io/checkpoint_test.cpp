@@ -211,6 +211,8 @@ TEST_CASE("Hostile headers are refused", "[io][errors]") {
   check_refused(std::string("\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x7F", 8) + "{}", {"9223372036854775807 bytes"});
   check_refused(std::string("\x00\x00\x00\x00\x01\x00\x00\x00", 8) + "{}", {"4294967296 bytes"});
   check_refused(std::string("\x03\0\0\0\0\0\0\0", 8) + "{}", {"3 bytes"});
+  // What PyTorch itself writes.
+  check_refused(std::string("PK\3\4\0\0\10\10\0\0", 10), {"zip archive", "torch.save()", "save_file()"});
   // No JSON object.
   for (const char* header : {"", "{", "}", "nonsense", "{}x", "{'w':1}", "{\"w\":", "{\"\xFF\":1}", "NaN"})
     check_refused(file_of(header, 0), {"no JSON"});

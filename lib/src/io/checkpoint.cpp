@@ -422,6 +422,11 @@ class Reader {
     if (size_ < length_bytes)
       fail("the file has " + std::to_string(size_) + " bytes, a safetensors file has at least 8");
     read_at(0, std::as_writable_bytes(std::span(&length, 1)), "the header's length");
+    constexpr std::uint32_t zip_signature = 0x04034b50;  // "PK\3\4"
+    if (length > max_header_bytes && static_cast<std::uint32_t>(length) == zip_signature)
+      fail(
+          "it is a zip archive, as torch.save() writes; safetensors.torch.save_file() writes what is read "
+          "here");
     if (length > max_header_bytes || length > size_ - length_bytes)
       fail("its header claims " + std::to_string(length) + " bytes, the file has " + std::to_string(size_) +
            " (truncated, or no safetensors file)");
