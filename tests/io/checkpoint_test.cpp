@@ -2,8 +2,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cstring>
+#include <ctime>
 
 #include "support.h"
 #include "temporary_directory.h"
@@ -426,14 +426,15 @@ TEST_CASE("Time and memory are in proportion to the header", "[io][errors]") {
   const TemporaryDirectory directory;
   const auto seconds = [&](int count) {
     set_content(directory / "many", file_of(many_tensors(count), 0));
-    const auto start = std::chrono::steady_clock::now();
+    // The processor's time: the clock's also counts what else the machine does.
+    const std::clock_t start = std::clock();
     CHECK(load_checkpoint(directory / "many").tensors.size() == static_cast<std::size_t>(count));
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
   };
   // Ten times the tensors took a hundred times as long. The first call warms the allocator.
   seconds(4000);
   const double few = std::min(seconds(4000), seconds(4000));
-  CHECK(seconds(40'000) < 40 * few + 0.1);
+  CHECK(std::min(seconds(40'000), seconds(40'000)) < 40 * few + 0.1);
   if (!sanitized) {
     const std::string header = many_tensors(200'000);
     set_content(directory / "many", file_of(header, 0));
