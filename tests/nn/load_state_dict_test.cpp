@@ -133,9 +133,11 @@ TEST_CASE("Where it is not strict, load_state_dict returns the names that it doe
     const bool missing = after[i].name == "3.bias" || after[i].name == "0.0.weight";
     CHECK(same_bits(after[i].tensor, missing ? before[i].tensor : state[i].tensor));
   }
-  // A shape that differs is an error all the same.
-  check_error([&] { module.load_state_dict(with(state, "3.bias", Tensor::zeros({11})), {.strict = false}); },
-              {"\"3.bias\"", "[11]", "[10]"});
+  // A shape that differs is an error all the same, and then everything is told.
+  check_error(
+      [&] { module.load_state_dict(with(changed, "3.weight", Tensor::zeros({11})), {.strict = false}); },
+      {"\"3.weight\"", "[11]", "[10, 36]", "\"3.bias\" is missing", "\"0.0.weight\" is missing",
+       "no \"mask\""});
 }
 
 TEST_CASE("load_state_dict takes floating-point numbers of any width into those of the module", "[nn]") {

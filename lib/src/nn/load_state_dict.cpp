@@ -92,14 +92,15 @@ bool may_be_missing(std::string_view name) {
   return name == counter || name.ends_with("." + std::string(counter));
 }
 
-/// Everything that does not fit, for one message.
+/// Everything that does not fit, for one message. What is no error by itself is told where something else is.
 class Problems {
  public:
-  void add(const std::string& problem) {
+  void add(const std::string& problem, bool is_error = true) {
     if (++count_ <= most_told) text_ += (text_.empty() ? "" : "; ") + problem;
+    any_error_ |= is_error;
   }
-  void throw_if_any(const std::string& stripped_prefix) const {
-    if (count_ == 0) return;
+  void throw_if_any_error(const std::string& stripped_prefix) const {
+    if (!any_error_) return;
     std::string text = "load_state_dict: " + text_;
     if (count_ > most_told) text += "; and " + std::to_string(count_ - most_told) + " more";
     if (!stripped_prefix.empty()) text += " (with the prefix " + in_quotes(stripped_prefix) + " taken off)";
@@ -110,6 +111,7 @@ class Problems {
   static constexpr std::size_t most_told = 1000;
   std::string text_;
   std::size_t count_ = 0;
+  bool any_error_ = false;
 };
 
 }  // namespace
@@ -131,7 +133,7 @@ LoadResult Module::load_state_dict(const StateDict& state, const LoadOptions& op
     if (found == given.end()) {
       if (may_be_missing(entry.name)) continue;
       result.missing_keys.push_back(entry.name);
-      if (options.strict) problems.add(in_quotes(entry.name) + " is missing");
+      problems.add(in_quotes(entry.name) + " is missing", options.strict);
       continue;
     }
     try {
@@ -144,9 +146,9 @@ LoadResult Module::load_state_dict(const StateDict& state, const LoadOptions& op
   }
   for (const auto& [name, tensor] : given) {
     result.unexpected_keys.emplace_back(name);
-    if (options.strict) problems.add("the module has no " + in_quotes(name));
+    problems.add("the module has no " + in_quotes(name), options.strict);
   }
-  problems.throw_if_any(result.stripped_prefix);
+  problems.throw_if_any_error(result.stripped_prefix);
   for (auto& [to, from] : copies) to.copy_from(from);
   return result;
 } catch (const std::bad_alloc&) {

@@ -843,6 +843,9 @@ class Checkpoints(Test):
         self.assertEqual([name in line for name, line in zip(mask, said)], [True, True])
         self.refuse(self.weights(without=("7.weight", "0.0.weight"), more=mask),
                     ['"7.weight" is missing', '"0.0.weight" is missing', 'no "mask"', 'no "scale"'])
+        wrong = {**mask, "7.weight": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
+        self.refuse(self.weights(without=("0.0.weight",), more=wrong),
+                    ['"7.weight" is float32 [2]', '"0.0.weight" is missing', 'no "mask"', 'no "scale"'])
 
     def test_model_of_a_checkpoint_that_does_not_say_it(self):
         silent = self.with_header(lambda header: {k: v for k, v in header.items() if k != "__metadata__"})
