@@ -115,7 +115,7 @@ void require_no_file(const std::string& folder) {
     throw kg::Error(folder + ": is a file, expected a folder or nothing");
 }
 
-void complain(const std::string& line) noexcept {
+void complain(std::string_view line) noexcept {
   // A file's name in it may hold what commands a terminal. kg::printable() would need memory.
   std::array<char, 1024> text;
   std::size_t size = 0;

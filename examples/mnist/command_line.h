@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kernelgrad/error.h"
@@ -52,7 +53,7 @@ void require_file(const std::string& path);
 void require_no_file(const std::string& folder);
 
 /// Writes the line to stderr, control characters as "\x1b". Whether that is possible makes no difference.
-void complain(const std::string& line) noexcept;
+void complain(std::string_view line) noexcept;
 
 /// Gives closed standard streams to something that neither reads nor writes. Else the next file that is
 /// opened would be one of them, and get what is printed.

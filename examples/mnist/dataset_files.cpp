@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "file_kind.h"
+#include "files.h"
 #include "idx.h"
 #include "kernelgrad/error.h"
 
@@ -164,11 +165,8 @@ struct Start {
 };
 
 bool has_name_beginning(const std::filesystem::path& folder, const std::string& beginning) {
-  std::error_code error;
-  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end;
-       entry.increment(error))
-    if (entry->path().filename().string().starts_with(beginning)) return true;
-  return false;
+  return std::ranges::any_of(names_in(folder),
+                             [&](const std::string& name) { return name.starts_with(beginning); });
 }
 
 // FOLDER, ARCHIVE, FOLDER/BEGINNING or ARCHIVE/BEGINNING, if it is there.
@@ -209,26 +207,24 @@ class Search {
  private:
   void look_at(const std::filesystem::path& base) {
     std::error_code error;
-    if (std::filesystem::is_directory(base, error)) return look_into(base);
+    if (std::filesystem::is_directory(base, error)) {
+      folder_ = base;
+      return look_into(base, 0);
+    }
     folder_ = base.parent_path();
     add(files_in(base, {base.filename().string()}));
   }
 
-  void look_into(const std::filesystem::path& folder) {
-    folder_ = folder;
-    using Options = std::filesystem::directory_options;
-    constexpr auto options = Options::follow_directory_symlink | Options::skip_permission_denied;
-    std::error_code error;
-    std::filesystem::recursive_directory_iterator entry(folder, options, error), end;
-    for (; !error && entry != end; entry.increment(error)) {
-      const std::string name = entry->path().filename().string();
-      const bool wanted = !is_hidden(name) && (entry.depth() > 0 || name.starts_with(beginning_));
-      if (!wanted || entry.depth() >= deepest) entry.disable_recursion_pending();
+  void look_into(const std::filesystem::path& folder, int depth) {
+    for (const std::string& name : names_in(folder)) {
+      if (is_hidden(name) || !(depth > 0 || name.starts_with(beginning_))) continue;
+      const std::filesystem::path path = folder / name;
       std::error_code unreadable;
-      if (!wanted || entry->is_directory(unreadable)) continue;
-      add(files_in(entry->path(), parts_of(entry->path().lexically_relative(folder))));
+      if (!std::filesystem::is_directory(path, unreadable))
+        add(files_in(path, parts_of(path.lexically_relative(folder_))));
+      else if (depth < deepest)
+        look_into(path, depth + 1);
     }
-    if (error) throw kg::Error(fmt::format("dataset: {}: {}", folder.string(), error.message()));
   }
 
   void add(std::vector<Found> files) {

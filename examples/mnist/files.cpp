@@ -1,10 +1,14 @@
 #include "files.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <memory>
 #include <ostream>
+#include <string_view>
 #include <system_error>
 
 #include "kernelgrad/error.h"
@@ -19,6 +23,21 @@ void make_folder(const std::filesystem::path& folder) {
   if (::faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) != 0)
     throw kg::Error(folder.string() +
                     ": cannot write into the folder: " + std::generic_category().message(errno));
+}
+
+// Not std::filesystem::directory_iterator: libstdc++'s ends the program where memory is gone.
+std::vector<std::string> names_in(const std::filesystem::path& folder) {
+  const auto close = [](::DIR* opened) { ::closedir(opened); };
+  const std::unique_ptr<::DIR, decltype(close)> opened(::opendir(folder.c_str()), close);
+  if (!opened && errno == EACCES) return {};
+  std::vector<std::string> names;
+  errno = 0;
+  while (const ::dirent* const entry = opened ? ::readdir(opened.get()) : nullptr)
+    if (const std::string_view name = entry->d_name; name != "." && name != "..") names.emplace_back(name);
+  if (errno != 0)
+    throw kg::Error(folder.string() + ": cannot be read: " + std::generic_category().message(errno));
+  std::ranges::sort(names);
+  return names;
 }
 
 void remove_file(const std::filesystem::path& path) {

@@ -610,6 +610,9 @@ int main(int argc, char** argv) try {
   const int status = run(argc, argv);
   check_standard_output();
   return status;
+} catch (const std::bad_alloc&) {
+  mnist::complain("mnist: there is no memory left");
+  return mnist::failed;
 } catch (const std::exception& error) {
   const bool printed = std::fflush(stdout) == 0 && !std::ferror(stdout);
   mnist::complain(std::string("mnist: ") + (printed ? error.what() : "standard output cannot be written"));

@@ -134,34 +134,49 @@ std::size_t bytes_of(const Tensor& tensor) {
   return static_cast<std::size_t>(tensor.numel()) * size_of(tensor.dtype());
 }
 
-/// JSON holds UTF-8 only. `what` names the offender in the error message.
-void require_utf8(const std::string& text, const std::string& what) {
+/// A text as JSON has it, which holds UTF-8 only. `what` names the offender in the error message.
+std::string json_of(const std::string& text, const std::string& what) {
   try {
-    (void)Json(text).dump();
+    return Json(text).dump();
   } catch (const Json::exception&) {
     throw Error("save_checkpoint: " + what + " is not valid UTF-8");
   }
 }
 
+/// `members` has the JSON of each, name included, under its name.
+std::string json_object(const std::map<std::string, std::string>& members) {
+  std::string text = "{";
+  for (const auto& [name, member] : members) text.append(text.size() > 1 ? "," : "").append(member);
+  return text + "}";
+}
+
+/// What the header says of a tensor whose elements begin at `offset`.
+std::string json_of(const Tensor& tensor, std::size_t offset) {
+  std::string shape;
+  for (const std::int64_t extent : tensor.shape())
+    shape.append(shape.empty() ? "" : ",").append(std::to_string(extent));
+  return "{\"data_offsets\":[" + std::to_string(offset) + "," + std::to_string(offset + bytes_of(tensor)) +
+         "],\"dtype\":\"" + std::string(name_in_file(tensor.dtype())) + "\",\"shape\":[" + shape + "]}";
+}
+
+/// The header's text. Not by way of a tree of JSON: that allocates memory to be destroyed, and ends the
+/// program where there is none.
 std::string header_of(const std::vector<nn::NamedTensor>& tensors,
                       const std::map<std::string, std::string>& metadata) {
-  Json header = Json::object();
-  for (const auto& [key, text] : metadata) {
-    require_utf8(key, "the metadata key " + in_quotes(key));
-    require_utf8(text, "the metadata " + in_quotes(key));
-  }
-  if (!metadata.empty()) header["__metadata__"] = metadata;
+  std::map<std::string, std::string> members, texts;
+  for (const auto& [key, text] : metadata)
+    texts[key] = json_of(key, "the metadata key " + in_quotes(key)) + ":" +
+                 json_of(text, "the metadata " + in_quotes(key));
+  if (!metadata.empty()) members["__metadata__"] = "\"__metadata__\":" + json_object(texts);
   std::size_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
-    require_utf8(name, "the name of tensor " + in_quotes(name));
-    if (name == "__metadata__" || header.contains(name))
+    const std::string member =
+        json_of(name, "the name of tensor " + in_quotes(name)) + ":" + json_of(tensor, offset);
+    if (name == "__metadata__" || !members.emplace(name, member).second)
       throw Error("save_checkpoint: a second tensor or a reserved name: " + in_quotes(name));
-    header[name] = {{"dtype", name_in_file(tensor.dtype())},
-                    {"shape", tensor.shape()},
-                    {"data_offsets", {offset, offset + bytes_of(tensor)}}};
     offset += bytes_of(tensor);
   }
-  std::string text = header.dump();
+  std::string text = json_object(members);
   text.resize((text.size() + 7) / 8 * 8, ' ');  // so that the elements start aligned
   if (text.size() > max_header_bytes)
     throw Error("save_checkpoint: names, shapes and metadata take " + std::to_string(text.size()) +

@@ -1,9 +1,11 @@
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
 #include <array>
+#include <memory>
 #include <optional>
 #include <ostream>
 #include <streambuf>
@@ -98,14 +100,16 @@ class Folder {
 
   /// Removes what is left of temporaries whose programs were killed: nobody holds their locks any more.
   void remove_stale_temporaries() const {
-    std::error_code ignored;  // of a courtesy
-    for (fs::directory_iterator entry(path_, ignored), end; !ignored && entry != end;
-         entry.increment(ignored)) {
-      const std::string name = entry->path().filename().native();
+    // Not fs::directory_iterator, which ends the program where memory is gone.
+    const auto close = [](::DIR* folder) { ::closedir(folder); };
+    const std::unique_ptr<::DIR, decltype(close)> names(::opendir(path_.c_str()), close);
+    if (!names) return;  // this is a courtesy
+    while (const ::dirent* const entry = ::readdir(names.get())) {
+      const std::string_view name = entry->d_name;
       if (!name.starts_with(temporary_begin) || !name.ends_with(temporary_end)) continue;
       const Descriptor file(
-          ::openat(number(), name.c_str(), O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
-      if (file && ::flock(file.number(), LOCK_EX | LOCK_NB) == 0) ::unlinkat(number(), name.c_str(), 0);
+          ::openat(number(), entry->d_name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+      if (file && ::flock(file.number(), LOCK_EX | LOCK_NB) == 0) ::unlinkat(number(), entry->d_name, 0);
     }
   }
 
