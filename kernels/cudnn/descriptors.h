@@ -100,6 +100,9 @@ class ConvolutionDescriptor
                         &CudnnFunctions::cudnnDestroyConvolutionDescriptor> {
  public:
   ConvolutionDescriptor(const Conv2dProblem& p, cudnnDataType_t type, cudnnMathType_t math) {
+    // What cuDNN computes from them is an int too; the window fits into the padded image.
+    as_int("conv2d: padded height", p.h + 2 * p.padding_h);
+    as_int("conv2d: padded width", p.w + 2 * p.padding_w);
     check(cudnn_library().cudnnSetConvolution2dDescriptor(
               get(), as_int("conv2d: padding", p.padding_h), as_int("conv2d: padding", p.padding_w),
               as_int("conv2d: stride", p.stride_h), as_int("conv2d: stride", p.stride_w),

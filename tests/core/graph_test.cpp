@@ -393,10 +393,12 @@ TEST_CASE("There is no replay without the memory that the recorded work used", "
   Tensor x = on_cuda({5}, 1), total = Tensor::zeros({5}, {.device = Device::cuda()});
   Tensor weight = on_cuda({1, 5}, 2).set_requires_grad();
   weight.set_grad(Tensor::zeros({1, 5}, {.device = Device::cuda()}));
-  Graph graph([&] {
+  const auto work = [&] {
     total.copy_from(total + x);
     sum(linear(x, weight)).backward();
-  });
+  };
+  work();
+  Graph graph(work);
   graph.replay();
   const std::uint64_t version = total.version();
   SECTION("read") { x = {}; }
