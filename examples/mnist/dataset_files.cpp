@@ -1,6 +1,7 @@
 #include "dataset_files.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -216,6 +217,7 @@ class Search {
   }
 
   void look_into(const std::filesystem::path& folder, int depth) {
+    if (depth > 0 && ::access(folder.c_str(), R_OK) != 0) return;
     for (const std::string& name : names_in(folder)) {
       if (is_hidden(name) || !(depth > 0 || name.starts_with(beginning_))) continue;
       const std::filesystem::path path = folder / name;

@@ -29,13 +29,19 @@ void make_folder(const std::filesystem::path& folder) {
 std::vector<std::string> names_in(const std::filesystem::path& folder) {
   const auto close = [](::DIR* opened) { ::closedir(opened); };
   const std::unique_ptr<::DIR, decltype(close)> opened(::opendir(folder.c_str()), close);
-  if (!opened && errno == EACCES) return {};
+  const auto check = [&](bool holds) {
+    if (!holds)
+      throw kg::Error(folder.string() + ": cannot be read: " + std::generic_category().message(errno));
+  };
+  check(opened != nullptr);
   std::vector<std::string> names;
-  errno = 0;
-  while (const ::dirent* const entry = opened ? ::readdir(opened.get()) : nullptr)
+  for (;;) {
+    errno = 0;
+    const ::dirent* const entry = ::readdir(opened.get());
+    if (!entry) break;
     if (const std::string_view name = entry->d_name; name != "." && name != "..") names.emplace_back(name);
-  if (errno != 0)
-    throw kg::Error(folder.string() + ": cannot be read: " + std::generic_category().message(errno));
+  }
+  check(errno == 0);
   std::ranges::sort(names);
   return names;
 }

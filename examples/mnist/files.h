@@ -10,8 +10,8 @@ namespace mnist {
 /// not possible, or if no files can be made in it.
 void make_folder(const std::filesystem::path& folder);
 
-/// The names of all that is in a folder, in order; none if it may not be read. Throws kg::Error, naming it,
-/// if that fails for any other reason.
+/// The names of all that is in a folder, in order. Throws kg::Error, naming it, if it cannot be
+/// read.
 std::vector<std::string> names_in(const std::filesystem::path& folder);
 
 /// Removes a regular file, if there is one by that name. Throws kg::Error, naming it, if that is not

@@ -18,6 +18,7 @@ import argparse
 import collections
 import csv
 import itertools
+import json
 import os
 import random
 import re
@@ -59,11 +60,15 @@ def require(holds, message):
         raise Fault(message)
 
 
-def without_times(path, folder):
-    """The content of a result, with what depends on the clock and on the folder's name left out."""
-    data = path.read_bytes().replace(str(folder).encode(), b"OUT")
+def without_times(path):
+    """The content of a result, with what depends on the clock left out."""
+    data = path.read_bytes()
     if path.name == "metrics.csv":
         return [row[:-1] for row in csv.reader(data.decode().splitlines())]
+    if path.name == "state.safetensors":
+        start = 8 + struct.unpack("<Q", data[:8])[0]
+        begin, end = json.loads(data[8:start])["epochs.seconds"]["data_offsets"]
+        return data[:start + begin] + bytes(end - begin) + data[start + end:]
     if path.name in ("train.log", "output.txt"):
         return re.sub(r"\[[^][]*images/s\]", "", data.decode())
     if path.name in ("results.csv", "table.csv"):
@@ -100,8 +105,8 @@ class Results:
 
     def __init__(self, folder, printed):
         times = r"\[[^][]*images/s\]|\d+\.\d s an epoch|\d+\.\d(?= \|)"
-        self.printed = re.sub(times, "", printed.replace(str(folder), "OUT"))
-        self.files = {path.relative_to(folder): without_times(path, folder) for path in files_in(folder)}
+        self.printed = re.sub(times, "", printed)
+        self.files = {path.relative_to(folder): without_times(path) for path in files_in(folder)}
 
     def require_equal(self, other, printed=True):
         # Which fonts are found is the system's affair, and the faults' as well.
@@ -116,23 +121,27 @@ def files_in(folder):
 
 
 class Command:
-    """A command whose calls fail, and how one goes on after that."""
+    """A command whose calls fail."""
 
-    def __init__(self, name, arguments, go_on=None, prepare=None):
-        self.name, self.arguments, self.prepare = name, arguments, prepare
-        self.go_on = go_on or arguments
+    def __init__(self, name, arguments, anew):
+        self.name, self.arguments, self.anew = name, arguments, anew
         self.number = itertools.count()
 
+    def go_on(self, out):
+        """How one goes on with what a run has left in the folder."""
+        if self.name == "train" and (out / "state.safetensors").exists():
+            return ["train", "--resume", "run"]
+        return [*self.arguments, *self.anew]
+
     def folder(self, root):
-        folder = root / f"{self.name}-{next(self.number)}"
-        if self.prepare:
-            shutil.copytree(self.prepare, folder)
-        return folder
+        """A new folder with one of the same name in each, "run": results have it in them."""
+        parent = root / f"{self.name}-{next(self.number)}"
+        parent.mkdir()
+        return parent / "run"
 
 
 def run(program, arguments, out, environment=None):
-    words = [str(out) if argument == "OUT" else str(argument) for argument in arguments]
-    return subprocess.run([program, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    return subprocess.run([program, *map(str, arguments)], cwd=out.parent, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           text=True,
                           errors="backslashreplace", timeout=TIMEOUT, env={**os.environ, **(environment or {})})
 
@@ -145,7 +154,7 @@ class Faults:
     def with_fault(self, command, kind, number):
         """Runs with the call of that number failing, and returns folder, result and how many calls there were."""
         out = command.folder(self.root)
-        report = self.root / f"{out.name}.calls"
+        report = out.parent / "calls"
         result = run(self.program, command.arguments, out, {
             "LD_PRELOAD": self.inject, "KG_FAULT": kind, "KG_FAULT_AT": str(number), "KG_FAULT_SPARE": SPARED, "KG_FAULT_REPORT": str(report)})
         return out, result, int(report.read_text()) if report.exists() else 0
@@ -169,35 +178,36 @@ class Faults:
             Results(out, result.stdout).require_equal(normal)
         else:
             require(kind not in HARMLESS, f"failed: {result.stderr}")
-            self.check_message(command, kind, result, out)
-            again = run(self.program, command.go_on, out)
+            self.check_message(command, kind, result)
+            again = run(self.program, command.go_on(out), out)
             require(again.returncode == 0, f"does not go on: {again.stderr}")
             Results(out, "").require_equal(normal, printed=False)
-        shutil.rmtree(out, ignore_errors=True)
+        shutil.rmtree(out.parent, ignore_errors=True)
         return result.returncode != 0
 
-    def check_message(self, command, kind, result, out):
+    def check_message(self, command, kind, result):
         stderr = result.stderr
         lines = [line for line in stderr.splitlines() if line.startswith("mnist: ")]
         require(len(lines) == 1 or (command.name == "sweep" and "runs failed" in stderr), f"no message: {stderr!r}")
         require(all(character.isprintable() or character == "\n" for character in stderr), f"unprintable: {stderr!r}")
         require("std::" not in stderr and "basic_" not in stderr, f"an unclear message: {stderr}")
         require(re.search(REASONS[kind], stderr + result.stdout), f"no reason: {stderr}")
-        self.messages[kind, stderr.replace(str(out), "OUT")] += 1
+        self.messages[kind, stderr] += 1
 
 
-def commands(root):
+def commands(root, anew):
     data, tiny = root / "data", root / "digit.png"
     digits.write_data(data, train=24, test=10)
     tiny.write_bytes(digits.png(digits.draw_digit(3, random.Random(1)), 28, 28))
     common = ["--device", "cpu", "--threads", "2"]
-    train = ["train", "--data", data, "--out", "OUT", "--epochs", "2", "--batch-size", "12", *common]
-    model = root / "model" / "model.safetensors"
+    train = ["train", "--data", data, "--out", "run", "--epochs", "2", "--batch-size", "12", *common]
+    model = root / "run" / "model.safetensors"
     return [
-        Command("train", train),
-        Command("eval", ["eval", model, "--data", data, "--out", "OUT", *common]),
-        Command("predict", ["predict", model, tiny, *common]),
-        Command("sweep", ["sweep", "s7_final", "--seeds", "1", "--epochs", "1", "--data", data, "--out", "OUT", *common]),
+        Command("train", train, anew),
+        Command("eval", ["eval", model, "--data", data, "--out", "run", *common], anew),
+        Command("predict", ["predict", model, tiny, *common], []),
+        Command("sweep", ["sweep", "s7_final", "--seeds", "1", "--epochs", "1", "--data", data, "--out", "run", *common],
+                []),
     ], train
 
 
@@ -216,8 +226,9 @@ def main():
     status = 0
     print(f"{'command':8} {'kind':12} {'calls':>6} {'failed':>7} {'error':>6} {'success':>8} {'wrong':>6}")
     try:
-        chosen, train = commands(root)
-        result = run(faults.program, train, root / "model")
+        takes_folders = "--overwrite" in run(faults.program, ["train", "--help"], root / "run").stdout
+        chosen, train = commands(root, ["--overwrite"] if takes_folders else [])
+        result = run(faults.program, train, root / "run")
         require(result.returncode == 0, result.stderr)
         for command in chosen:
             normal = faults.normal(command)
