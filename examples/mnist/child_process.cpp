@@ -51,7 +51,7 @@ int open_output(const std::filesystem::path& output) {
   if (::dup2(input, STDIN_FILENO) < 0 || ::dup2(output, STDOUT_FILENO) < 0 ||
       ::dup2(output, STDERR_FILENO) < 0)
     ::_exit(127);
-  for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, SIG_DFL);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, SIG_DFL);
   signals.restore();
   ::execv(program, arguments);
   const char* reason = ::strerrordesc_np(errno);

@@ -79,6 +79,8 @@ Split load_split(const PackedFile& images_file, const PackedFile& labels_file, s
 
 }  // namespace
 
+std::string_view id_of(DatasetName name) { return name == DatasetName::mnist ? "mnist" : "fashion-mnist"; }
+
 const std::array<std::string_view, 10>& class_names(DatasetName name) {
   static constexpr std::array<std::string_view, 10> digits = {"0", "1", "2", "3", "4",
                                                               "5", "6", "7", "8", "9"};

@@ -12,6 +12,9 @@ namespace mnist {
 /// The data sets that come as MNIST's four files.
 enum class DatasetName { mnist, fashion_mnist };
 
+/// What it is called in options and checkpoints: "mnist" or "fashion-mnist".
+std::string_view id_of(DatasetName name);
+
 /// What labels 0 to 9 stand for: "0" to "9", or "T-shirt/top" to "Ankle boot".
 const std::array<std::string_view, 10>& class_names(DatasetName name);
 

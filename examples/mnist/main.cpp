@@ -7,19 +7,23 @@
 #include <csignal>
 #include <cstdlib>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <set>
+#include <sstream>
 
 #include "command_line.h"
 #include "dataset_files.h"
 #include "digit.h"
 #include "figures.h"
 #include "files.h"
+#include "fingerprints.h"
 #include "kernelgrad/kernelgrad.h"
 #include "picture.h"
 #include "progress.h"
 #include "receptive_field.h"
 #include "report.h"
+#include "run_state.h"
 #include "summary.h"
 #include "sweep.h"
 #include "trainer.h"
@@ -27,22 +31,29 @@
 namespace {
 
 std::atomic<bool> stop = false;
+std::atomic<int> stop_signal = 0;
 
 void request_stop(int signal) {
+  stop_signal = signal;
   stop = true;
   std::signal(signal, SIG_DFL);  // a second one ends the program at once
 }
 
-/// What the launcher of the program ignores stays ignored: Ctrl-C is not for a training in the background.
+/// What the launcher of the program ignores stays ignored: Ctrl-C is not for a training in the background,
+/// nor is the end of the terminal for one under nohup.
 void stop_on_signals() {
-  for (const int signal : {SIGINT, SIGTERM})
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP})
     if (std::signal(signal, request_stop) == SIG_IGN) std::signal(signal, SIG_IGN);
 }
+
+/// What a shell says of a program that a signal has ended.
+int interrupted_status() { return 128 + stop_signal; }
 
 /// The options of every command, as they were given.
 struct Arguments {
   std::string model = "s7_final", device = "auto", dataset = "mnist";
-  std::string data, out;
+  std::string data, out, resume;
+  bool overwrite = false;
   bool transposed = false;
   std::optional<int> epochs, batch_size, threads, validation;
   std::optional<double> learning_rate;
@@ -55,6 +66,7 @@ struct Arguments {
   std::string save_input;
   std::vector<std::string> ids;
   std::string seeds = "1-3";
+  std::string about;
   int jobs = 1;
 };
 
@@ -81,7 +93,13 @@ std::filesystem::path require_data(const Arguments& arguments) {
 }
 
 mnist::Dataset load_data(const Arguments& arguments) {
-  mnist::Dataset data = mnist::load_dataset(require_data(arguments), {.transposed = arguments.transposed});
+  const std::filesystem::path place = require_data(arguments);
+  mnist::Dataset data = mnist::load_dataset(place, {.transposed = arguments.transposed});
+  for (const mnist::Split* split : {&data.train, &data.test})
+    if (const auto known = mnist::known_data(*split); known && *known != dataset_name(arguments))
+      throw kg::Error(fmt::format("{}: holds the images of {}, expected those of {}; --dataset {} takes them",
+                                  place.string(), mnist::id_of(*known), arguments.dataset,
+                                  mnist::id_of(*known)));
   if (!arguments.validation) return data;
   if (*arguments.validation >= data.train.count)
     throw mnist::UsageError(fmt::format(
@@ -128,6 +146,51 @@ void check_batch_size(const Arguments& arguments, const mnist::Dataset& data) {
         *arguments.batch_size, data.train.count));
 }
 
+/// The folder of a run that names none: with all that tells it from others but for the data's place.
+std::string default_folder(const mnist::Recipe& recipe, const Arguments& arguments, kg::Device device) {
+  std::string name = fmt::format("runs/{}-seed{}", recipe.id, arguments.seed);
+  const auto add = [&](bool differs, const std::string& text) {
+    if (differs) name += "-" + text;
+  };
+  const int epochs = arguments.epochs.value_or(recipe.epochs);
+  const int batch_size = arguments.batch_size.value_or(recipe.batch_size);
+  const double learning_rate = arguments.learning_rate.value_or(recipe.sgd.learning_rate);
+  add(arguments.dataset != "mnist", arguments.dataset);
+  add(arguments.transposed, "transposed");
+  add(arguments.validation.has_value(), fmt::format("validation{}", arguments.validation.value_or(0)));
+  add(epochs != recipe.epochs, fmt::format("epochs{}", epochs));
+  add(batch_size != recipe.batch_size, fmt::format("batch{}", batch_size));
+  add(learning_rate != recipe.sgd.learning_rate, fmt::format("lr{}", learning_rate));
+  add(device.is_cuda(), "cuda");
+  add(!arguments.kernels.empty(), arguments.kernels);
+  add(arguments.allow_tf32, "tf32");
+  add(arguments.nondeterministic, "nondeterministic");
+  return name;
+}
+
+/// `mnist train` with nothing left to a default that may change: the words for options.ini.
+std::vector<std::string> options_of_run(const mnist::Recipe& recipe, const Arguments& arguments,
+                                        kg::Device device) {
+  std::vector<std::string> words = {
+      "--model",      std::string(recipe.id),
+      "--dataset",    arguments.dataset,
+      "--data",       std::filesystem::absolute(data_directory(arguments)),
+      "--epochs",     std::to_string(arguments.epochs.value_or(recipe.epochs)),
+      "--batch-size", std::to_string(arguments.batch_size.value_or(recipe.batch_size)),
+      "--lr",         fmt::format("{}", arguments.learning_rate.value_or(recipe.sgd.learning_rate)),
+      "--seed",       std::to_string(arguments.seed),
+      "--device",     device.name()};
+  if (arguments.validation)
+    words.insert(words.end(), {"--validation", std::to_string(*arguments.validation)});
+  if (!arguments.kernels.empty()) words.insert(words.end(), {"--kernels", arguments.kernels});
+  if (arguments.transposed) words.push_back("--transposed");
+  if (arguments.allow_tf32) words.push_back("--allow-tf32");
+  if (arguments.nondeterministic) words.push_back("--nondeterministic");
+  return words;
+}
+
+std::string options_text(const std::vector<std::string>& words);
+
 int run_train(const Arguments& arguments) {
   const mnist::Recipe& recipe = mnist::find_recipe(arguments.model);
   mnist::require_no_file(arguments.out);
@@ -135,35 +198,41 @@ int run_train(const Arguments& arguments) {
   const mnist::Dataset data = load_data(arguments);
   check_batch_size(arguments, data);
   const auto [device, device_line] = choose_device(arguments);
-  const std::filesystem::path out =
-      arguments.out.empty() ? fmt::format("runs/{}-seed{}", recipe.id, arguments.seed) : arguments.out;
+  const bool resumes = !arguments.resume.empty();
+  const std::filesystem::path out = resumes                 ? arguments.resume
+                                    : arguments.out.empty() ? default_folder(recipe, arguments, device)
+                                                            : arguments.out;
+  const std::vector<std::string> command = options_of_run(recipe, arguments, device);
   const std::string heading =
       device_line +
       fmt::format("model: {}, {} parameters; {} training images, {} {} images; results in {}\n\n", recipe.id,
                   mnist::with_thousands(recipe.network().parameter_count()),
                   mnist::with_thousands(data.train.count), mnist::with_thousands(data.test.count),
                   data.test.name, out.string());
-  fmt::print("{}", heading);
-  std::fflush(stdout);
   stop_on_signals();
-  const mnist::TrainResult result = mnist::train(recipe, data,
-                                                 {.epochs = arguments.epochs,
-                                                  .batch_size = arguments.batch_size,
-                                                  .learning_rate = arguments.learning_rate,
-                                                  .seed = arguments.seed,
-                                                  .device = device,
-                                                  .dataset = dataset_name(arguments),
-                                                  .out = out,
-                                                  .heading = heading,
-                                                  .quiet = arguments.quiet,
-                                                  .graph = !arguments.no_graph},
-                                                 stop);
+  const mnist::TrainResult result =
+      mnist::train(recipe, data,
+                   {.epochs = arguments.epochs,
+                    .batch_size = arguments.batch_size,
+                    .learning_rate = arguments.learning_rate,
+                    .seed = arguments.seed,
+                    .device = device,
+                    .dataset = dataset_name(arguments),
+                    .out = out,
+                    .existing = resumes               ? mnist::Existing::resume
+                                : arguments.overwrite ? mnist::Existing::overwrite
+                                                      : mnist::Existing::refuse,
+                    .heading = heading,
+                    .command = command,
+                    .options_text = options_text(command),
+                    .quiet = arguments.quiet,
+                    .graph = !arguments.no_graph},
+                   stop);
   if (result.interrupted) {
-    mnist::complain(fmt::format(
-        "{}; {} {}", result.last_line,
-        result.epochs.empty() ? "nothing was written to" : "what there is of it is in", out.string()));
-    return 130;
+    mnist::complain(fmt::format("{}; `mnist train --resume {}` goes on", result.last_line, out.string()));
+    return interrupted_status();
   }
+  if (result.was_finished) fmt::print("{}: this run is finished, nothing is left to do\n", out.string());
   fmt::print("{}\n", result.last_line);
   if (!kg::backend_choices().empty()) fmt::print("\nkernels:\n{}", kg::backend_choices_table());
   return 0;
@@ -210,7 +279,7 @@ int run_sweep(const Arguments& arguments) {
   if (result.interrupted) {
     mnist::complain(fmt::format("interrupted: {} of {} runs are done; the same command does the rest",
                                 result.done, result.runs));
-    return 130;
+    return interrupted_status();
   }
   if (result.failed == 0) return 0;
   mnist::complain(fmt::format("{} of {} runs failed: see output.txt in their folders below {}", result.failed,
@@ -463,8 +532,7 @@ void add_checkpoint_argument(CLI::App& command, Arguments& arguments) {
       ->type_name("ID");
 }
 
-void add_train(CLI::App& app, Arguments& arguments) {
-  CLI::App& train = *app.add_subcommand("train", "Train a model and write checkpoint, metrics and figures");
+void add_train_options(CLI::App& train, Arguments& arguments) {
   train.add_option("--model", arguments.model, "which recipe (see `mnist list`)")
       ->check(mnist::taken_by(mnist::find_recipe))
       ->type_name("ID")
@@ -480,13 +548,26 @@ void add_train(CLI::App& app, Arguments& arguments) {
       ->type_name("RATE");
   add_validation_option(train, arguments);
   add_seed_option(train, arguments, "the same seed gives the same checkpoint, byte for byte");
-  train.add_option("--out", arguments.out, "folder for the results (default: runs/ID-seedS)")
-      ->type_name("DIR");
+  CLI::Option* const out = train.add_option(
+      "--out", arguments.out, "folder for the results (default: runs/ID-seedS with what else is no default)");
+  out->type_name("DIR");
+  CLI::Option* const resume = train.add_option(
+      "--resume", arguments.resume,
+      "folder of a run to go on with; model, seed and so on are the run's, no other option is needed");
+  resume->type_name("DIR")->excludes(out)->configurable(false);
+  train.add_flag("--overwrite", arguments.overwrite, "remove the run that is in the folder and train anew")
+      ->excludes(resume)
+      ->configurable(false);
   train.add_flag("--quiet", arguments.quiet, "no progress, only the verdict");
   train.add_flag("--no-graph", arguments.no_graph,
                  "on cuda: launch each kernel by itself instead of replaying a recorded step; same results");
   add_data_options(train, arguments);
   add_device_options(train, arguments);
+}
+
+void add_train(CLI::App& app, Arguments& arguments) {
+  add_train_options(*app.add_subcommand("train", "Train a model and write checkpoint, metrics and figures"),
+                    arguments);
 }
 
 void add_sweep(CLI::App& app, Arguments& arguments) {
@@ -551,27 +632,108 @@ void add_tables(CLI::App& app, Arguments& arguments) {
 }
 
 /// `mnist help` and `mnist help COMMAND` are `mnist --help` and `mnist COMMAND --help`.
-void add_help(CLI::App& app, std::string& about) {
+void add_help(CLI::App& app, Arguments& arguments) {
   std::vector<std::string> names;
   for (const CLI::App* command : app.get_subcommands(nullptr)) names.push_back(command->get_name());
   app.add_subcommand("help", "Explain a command")
-      ->add_option("COMMAND", about, "which command")
+      ->add_option("COMMAND", arguments.about, "which command")
       ->check(mnist::one_of(names));
 }
 
-int run(int argc, char** argv) {
-  Arguments arguments;
-  std::string about;
-  CLI::App app("Trains and applies small networks for MNIST.", "mnist");
+/// The format of option files: CLI11's, with one section for the one command that there is, or none.
+class OptionFile : public CLI::ConfigINI {
+ public:
+  /// For the command that `app` was called with.
+  explicit OptionFile(const CLI::App& app) : app_(app) {}
+
+  std::vector<CLI::ConfigItem> from_config(std::istream& stream) const override {
+    std::vector<std::string> command;
+    for (const CLI::App* called : app_.get_subcommands()) command.push_back(called->get_name());
+    std::vector<CLI::ConfigItem> items;
+    for (CLI::ConfigItem& item : CLI::ConfigINI::from_config(stream)) {
+      if (item.name == "++" || item.name == "--") continue;  // a section begins or ends
+      if (!item.parents.empty() && !command.empty() && item.parents != command)
+        throw CLI::ConfigError(fmt::format("{} is for another command, expected options of {}",
+                                           item.fullname(), fmt::join(command, " ")),
+                               CLI::ExitCodes::ConfigError);
+      item.parents = command;
+      items.push_back(std::move(item));
+    }
+    return items;
+  }
+
+ private:
+  const CLI::App& app_;
+};
+
+/// The options of `mnist train` by themselves, to read and write files of them.
+struct TrainOptionFile {
+  explicit TrainOptionFile(Arguments& arguments) {
+    add_train_options(app, arguments);
+    app.allow_config_extras(false);
+    app.config_formatter(std::make_shared<OptionFile>(app));
+  }
+  CLI::App app;
+};
+
+/// What options.ini has for the words of a command line. A name that CLI11 would not read again as it writes
+/// it is left out.
+std::string options_text(const std::vector<std::string>& words) {
+  Arguments arguments, again;
+  TrainOptionFile file(arguments), reader(again);
+  file.app.parse(std::vector(words.rbegin(), words.rend()));
+  std::istringstream text(file.app.config_to_str());
+  try {
+    reader.app.parse_from_stream(text);
+  } catch (const CLI::Error&) {
+    again.data.clear();
+  }
+  if (again.data != arguments.data) file.app.get_option("--data")->clear();
+  return "; mnist train --config options.ini\n[train]\n" + file.app.config_to_str();
+}
+
+std::unique_ptr<CLI::App> command_line(Arguments& arguments) {
+  auto owner = std::make_unique<CLI::App>("Trains and applies small networks for MNIST.", "mnist");
+  CLI::App& app = *owner;
+  app.fallthrough();  // --config after the command
   app.require_subcommand(1);
   app.set_version_flag("--version", fmt::format("mnist (kernelgrad) {}", kg::version()),
                        "print the version and exit");
+  app.set_config(
+         "--config", "",
+         "file with options of the command, a line each as in options.ini of a training run; those of "
+         "the command line count more")
+      ->type_name("FILE");
+  app.allow_config_extras(false);
+  app.config_formatter(std::make_shared<OptionFile>(app));
   for (const auto add : {add_train, add_sweep, add_eval, add_predict, add_tables}) add(app, arguments);
-  add_help(app, about);
+  add_help(app, arguments);
   // The commands would inherit it.
   app.footer(
       "`mnist COMMAND --help` explains a command.\n"
       "Exit codes: 0 success, 1 the command failed, 2 the command line cannot be carried out as it is.");
+  app.get_subcommand("train")->get_option("--resume")->excludes(app.get_config_ptr());
+  return owner;
+}
+
+/// The options of the run in a folder, with those of the command line over them.
+Arguments options_to_resume(const std::string& folder, int argc, char** argv) {
+  Arguments arguments;
+  TrainOptionFile file(arguments);
+  const std::vector<std::string> words = mnist::load_state(folder).command;
+  try {
+    file.app.parse(std::vector(words.rbegin(), words.rend()));
+  } catch (const CLI::Error& error) {
+    throw kg::Error(folder + ": the command line of the run cannot be read: " + error.what());
+  }
+  command_line(arguments)->parse(argc, argv);
+  return arguments;
+}
+
+int run(int argc, char** argv) {
+  Arguments arguments;
+  const auto owner = command_line(arguments);
+  CLI::App& app = *owner;
   if (argc < 2) {
     mnist::complain(app.help());
     return mnist::misused;
@@ -586,9 +748,11 @@ int run(int argc, char** argv) {
   }
   if (app.got_subcommand("help")) {
     app.clear();  // otherwise it helps with `help`
-    fmt::print("{}", about.empty() ? app.help() : app.get_subcommand(about)->help(app.get_name()));
+    fmt::print("{}", arguments.about.empty() ? app.help()
+                                             : app.get_subcommand(arguments.about)->help(app.get_name()));
     return 0;
   }
+  if (!arguments.resume.empty()) arguments = options_to_resume(arguments.resume, argc, argv);
   if (app.got_subcommand("train")) return run_train(arguments);
   if (app.got_subcommand("sweep")) return run_sweep(arguments);
   if (app.got_subcommand("eval")) return run_eval(arguments);
@@ -608,7 +772,8 @@ void check_standard_output() {
 int main(int argc, char** argv) try {
   mnist::occupy_standard_streams();
   const int status = run(argc, argv);
-  check_standard_output();
+  // A signal may have said that nobody is there any more to print for.
+  if (status < interrupted_status() || !stop) check_standard_output();
   return status;
 } catch (const std::bad_alloc&) {
   mnist::complain("mnist: there is no memory left");

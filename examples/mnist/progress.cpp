@@ -185,7 +185,8 @@ void EpochProgress::update(const EpochState& state) {
 std::string EpochProgress::finish() {
   if (!finished_.empty()) return finished_;
   const double now = options_.clock();
-  finished_ = progress_line(state_, batches_, now - start_) + "\n";
+  seconds_ = now - start_;
+  finished_ = progress_line(state_, batches_, seconds_) + "\n";
   if (options_.mode == ProgressMode::terminal) {
     redraw(now, true);
     print(options_.out, "\n");

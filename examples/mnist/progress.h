@@ -74,6 +74,8 @@ class EpochProgress {
   /// terminal, and returns that line as ProgressMode::plain shows it, in every mode. Further calls show
   /// nothing and return the same.
   std::string finish();
+  /// From the constructor to finish(): the time that the line shows.
+  double seconds() const { return seconds_; }
 
  private:
   void redraw(double now, bool in_full);
@@ -82,6 +84,7 @@ class EpochProgress {
   ProgressOptions options_;
   EpochState state_;
   double start_;
+  double seconds_ = 0;
   double last_drawn_ = 0;
   int drawn_columns_ = 0;
   std::string finished_;  ///< what finish() returned

@@ -12,28 +12,39 @@
 #include "files.h"
 #include "kernelgrad/random.h"
 #include "models.h"
+#include "progress.h"
 
 namespace mnist {
 
 namespace {
 
-/// What finish(), write_test_report() and write_augmented() write.
-constexpr const char* files_of_the_end[] = {"curves.png",      "comparison.png", "per_class.csv",
-                                            "per_class.png",   "confusion.png",  "misclassified.png",
-                                            "predictions.png", "augmented.png"};
+constexpr const char* kFiles[] = {
+    // after every epoch
+    "train.log", "metrics.csv", "batches.csv",
+    // at the end
+    "curves.png", "comparison.png", "augmented.png",
+    // of the last test
+    "per_class.csv", "per_class.png", "confusion.png", "misclassified.png", "predictions.png"};
 
-std::string best_line(std::string_view name, std::span<const EpochMetrics> epochs,
-                      double EpochMetrics::*value) {
-  const auto best = std::max_element(epochs.begin(), epochs.end(),
-                                     [value](const auto& a, const auto& b) { return a.*value < b.*value; });
-  return fmt::format("Best {} Accuracy: {:.2f}% (epoch {})\n", name, (*best).*value, best->epoch);
+const TrainedEpoch& best_of(std::span<const TrainedEpoch> epochs, double EpochMetrics::*value) {
+  return *std::max_element(epochs.begin(), epochs.end(), [value](const auto& a, const auto& b) {
+    return a.metrics.*value < b.metrics.*value;
+  });
 }
 
-std::string results_text(std::span<const EpochMetrics> epochs, std::int64_t parameters,
+std::string best_line(std::string_view name, const EpochMetrics& best, double EpochMetrics::*value) {
+  return fmt::format("Best {} Accuracy: {:.2f}% (epoch {})\n", name, best.*value, best.epoch);
+}
+
+std::string results_text(std::span<const TrainedEpoch> epochs, std::int64_t parameters,
                          std::string_view tested) {
+  const EpochMetrics& train = best_of(epochs, &EpochMetrics::train_accuracy).metrics;
+  const EpochMetrics& test = best_of(epochs, &EpochMetrics::test_accuracy).metrics;
   return fmt::format("Parameters: {}\n", with_thousands(parameters)) +
-         best_line("Train", epochs, &EpochMetrics::train_accuracy) +
-         best_line(capitalized(tested), epochs, &EpochMetrics::test_accuracy);
+         best_line("Train", train, &EpochMetrics::train_accuracy) +
+         best_line(capitalized(tested), test, &EpochMetrics::test_accuracy) +
+         fmt::format("best.safetensors: epoch {}, chosen by {} accuracy; expect less of it on other images\n",
+                     test.epoch, tested);
 }
 
 /// `wanted` different numbers below `count`, or all of them if there are fewer, in random order.
@@ -96,42 +107,90 @@ std::vector<std::uint8_t> grey_levels(std::span<const float> normalised) {
 
 }  // namespace
 
-Report::Report(ReportOptions options) : options_(std::move(options)), log_(options_.heading) {
-  make_folder(options_.out);
+Report::Report(ReportOptions options) : options_(std::move(options)), log_(options_.heading) {}
+
+std::string Report::heading_of(int epoch, double learning_rate) const {
+  const bool changed =
+      epoch > 1 && learning_rate != epochs_.at(static_cast<std::size_t>(epoch) - 2).metrics.lr;
+  return (changed ? learning_rate_line(learning_rate) : std::string()) + epoch_header(epoch);
 }
 
-void Report::print(const std::string& text) {
-  record(text);
+std::string Report::test_of(const EpochMetrics& epoch) const {
+  const std::int64_t correct = std::llround(epoch.test_accuracy / 100 * options_.tested_images);
+  return test_line(options_.tested, epoch.test_loss, correct, options_.tested_images);
+}
+
+void Report::show(const std::string& text) const {
   if (options_.quiet) return;
-  fmt::print("{}", text);
+  // An output that is gone, as that of a terminal which was closed, must not cost the files.
+  std::fwrite(text.data(), 1, text.size(), stdout);
   std::fflush(stdout);
 }
 
-void Report::record(const std::string& text) { log_ += text; }
+void Report::begin_epoch(int epoch, double learning_rate) const { show(heading_of(epoch, learning_rate)); }
 
-void Report::add_epoch(const EpochMetrics& epoch, std::span<const BatchTotals> batches) {
-  // Beside the tables of this run those of an earlier one would be taken for its own.
-  if (epochs_.empty())
-    for (const char* name : files_of_the_end) remove_file(options_.out / name);
-  epochs_.push_back(epoch);
-  for (const BatchMetrics& batch : batch_metrics(epoch.epoch, batches)) batches_.push_back(batch);
-  write_text(options_.out / "metrics.csv", metrics_csv(epochs_));
-  write_text(options_.out / "batches.csv", batches_csv(batches_));
-  write_log();
+void Report::end_epoch(TrainedEpoch epoch) {
+  show(test_of(epoch.metrics));
+  add_epoch(std::move(epoch));
+}
+
+void Report::cut_epoch(int epoch, double learning_rate, const std::string& progress) {
+  show("\n");
+  log_ += heading_of(epoch, learning_rate) + progress + "\n";
+}
+
+void Report::add_epoch(TrainedEpoch epoch) {
+  EpochState state;
+  for (const BatchTotals& batch : epoch.batches) {
+    state.loss = batch.loss;
+    state.correct += batch.correct;
+    state.images += batch.images;
+    ++state.batches_done;
+  }
+  const EpochMetrics& metrics = epoch.metrics;
+  log_ += heading_of(metrics.epoch, metrics.lr) + progress_line(state, state.batches_done, metrics.seconds) +
+          "\n" + test_of(metrics);
+  epochs_.push_back(std::move(epoch));
+}
+
+const EpochMetrics& Report::best() const { return best_of(epochs_, &EpochMetrics::test_accuracy).metrics; }
+
+std::vector<EpochMetrics> Report::metrics() const {
+  std::vector<EpochMetrics> metrics;
+  for (const TrainedEpoch& epoch : epochs_) metrics.push_back(epoch.metrics);
+  return metrics;
+}
+
+std::vector<BatchMetrics> Report::batches() const {
+  std::vector<BatchMetrics> batches;
+  for (const TrainedEpoch& epoch : epochs_)
+    for (const BatchMetrics& batch : batch_metrics(epoch.metrics.epoch, epoch.batches))
+      batches.push_back(batch);
+  return batches;
+}
+
+void Report::write() const {
+  write_text(options_.out / "metrics.csv", metrics_csv(metrics()));
+  write_text(options_.out / "batches.csv", batches_csv(batches()));
+  write_text(options_.out / "train.log", log_);
 }
 
 void Report::finish(std::int64_t parameters, const ConfusionMatrix& last_test, const std::string& last_line) {
-  print(results_text(epochs_, parameters, options_.tested) + "\n" +
-        class_accuracy_lines(last_test, options_.dataset) + "\n");
-  record(last_line + "\n");
-  write_log();
+  const std::string results = results_text(epochs_, parameters, options_.tested) + "\n" +
+                              class_accuracy_lines(last_test, options_.dataset) + "\n";
+  show(results);
+  log_ += results + last_line + "\n";
+  write_text(options_.out / "train.log", log_);
   const CurveTexts texts{.tested = options_.tested};
-  write_curves(options_.out / "curves.png", epochs_, batches_, texts);
+  const std::vector<EpochMetrics> epochs = metrics();
+  write_curves(options_.out / "curves.png", epochs, batches(), texts);
   write_comparison(options_.out / "comparison.png",
-                   fmt::format("{}: training and {}", options_.model, options_.tested), epochs_, texts);
+                   fmt::format("{}: training and {}", options_.model, options_.tested), epochs, texts);
 }
 
-void Report::write_log() const { write_text(options_.out / "train.log", log_); }
+std::span<const char* const> report_files() { return kFiles; }
+std::span<const char* const> report_files_of_the_end() { return report_files().subspan(3); }
+std::span<const char* const> test_report_files() { return report_files().subspan(6); }
 
 ConfusionMatrix confusion_of(const Split& split, std::span<const int> predictions, DatasetName dataset) {
   ConfusionMatrix confusion(class_names(dataset));

@@ -15,45 +15,67 @@
 namespace mnist {
 
 struct ReportOptions {
-  std::filesystem::path out;  ///< folder of the files
+  std::filesystem::path out;  ///< folder of the files, which is there
   std::string model;          ///< its id
   DatasetName dataset = DatasetName::mnist;
   std::string_view tested = test_name;  ///< name of the split that is tested on
+  int tested_images = 0;                ///< how many it has
   std::string heading = {};             ///< what train.log begins with: lines that were printed already
   bool quiet = false;                   ///< prints nothing; the files are the same
 };
 
+/// An epoch of training, and each of its batches.
+struct TrainedEpoch {
+  EpochMetrics metrics;
+  std::vector<BatchTotals> batches;
+};
+
 /// What a training run prints, and the files on its course: train.log, metrics.csv and batches.csv after
-/// every epoch, curves.png and comparison.png at the end. Every file is written whole or not at all; what
-/// cannot be written throws kg::Error naming it.
+/// every epoch, curves.png and comparison.png at the end. All of them follow from the options and the epochs:
+/// those of a run that was resumed are those of one that was not. Every file is written whole or not at all;
+/// what cannot be written throws kg::Error naming it.
 class Report {
  public:
-  /// Makes the folder. Throws kg::Error if that is not possible.
   explicit Report(ReportOptions options);
 
-  /// Prints a text and adds it to the log.
-  void print(const std::string& text);
-  /// Adds a text to the log alone, for it is printed elsewhere.
-  void record(const std::string& text);
+  /// Prints what stands above an epoch's progress.
+  void begin_epoch(int epoch, double learning_rate) const;
+  /// Ends the epoch that has begun: prints its test, and adds it.
+  void end_epoch(TrainedEpoch epoch);
+  /// Ends it before its last batch. The log has the line of progress as far as it got.
+  void cut_epoch(int epoch, double learning_rate, const std::string& progress);
 
-  /// Adds an epoch and what its batches measured, and writes the log and the tables anew. The first one
-  /// removes what the end of an earlier run left in the folder.
-  void add_epoch(const EpochMetrics& epoch, std::span<const BatchTotals> batches);
-  const std::vector<EpochMetrics>& epochs() const { return epochs_; }
+  /// Adds an epoch, of which nothing is printed.
+  void add_epoch(TrainedEpoch epoch);
+  const std::vector<TrainedEpoch>& epochs() const { return epochs_; }
+  /// The first epoch with the best test accuracy; of one at least.
+  const EpochMetrics& best() const;
 
+  /// Writes the log and the tables.
+  void write() const;
   /// Ends a run of an epoch at least: prints the results and those of the test of the last epoch by class,
   /// draws the curves, and writes the log once more, with `last_line`, which is printed elsewhere, at its
   /// end.
   void finish(std::int64_t parameters, const ConfusionMatrix& last_test, const std::string& last_line);
 
  private:
-  void write_log() const;
+  std::string heading_of(int epoch, double learning_rate) const;
+  std::string test_of(const EpochMetrics& epoch) const;
+  void show(const std::string& text) const;
+  std::vector<EpochMetrics> metrics() const;
+  std::vector<BatchMetrics> batches() const;
 
   ReportOptions options_;
   std::string log_;
-  std::vector<EpochMetrics> epochs_;
-  std::vector<BatchMetrics> batches_;
+  std::vector<TrainedEpoch> epochs_;
 };
+
+/// The names of the files that Report, write_test_report() and write_augmented() write, and of those that
+/// stand for the end of a run alone.
+std::span<const char* const> report_files();
+std::span<const char* const> report_files_of_the_end();
+/// Those of write_test_report().
+std::span<const char* const> test_report_files();
 
 /// How often the images of a split got which prediction.
 ConfusionMatrix confusion_of(const Split& split, std::span<const int> predictions, DatasetName dataset);

@@ -28,6 +28,10 @@ class StepLr : public Scheduler {
     if (++epoch_ % options_.step_size == 0)
       optimizer_.set_learning_rate(optimizer_.learning_rate() * options_.gamma);
   }
+  std::vector<double> state() const override { return {static_cast<double>(epoch_)}; }
+
+ protected:
+  void take(std::span<const double> state) override { epoch_ = static_cast<int>(state[0]); }
 
  private:
   Sgd& optimizer_;
@@ -58,6 +62,13 @@ class ReduceLrOnPlateau : public Scheduler {
     const double rate = optimizer_.learning_rate();
     const double reduced = std::max(rate * options_.factor, options_.min_lr);
     if (rate - reduced > options_.epsilon) optimizer_.set_learning_rate(reduced);
+  }
+  std::vector<double> state() const override { return {best_, static_cast<double>(bad_epochs_)}; }
+
+ protected:
+  void take(std::span<const double> state) override {
+    best_ = state[0];
+    bad_epochs_ = static_cast<int>(state[1]);
   }
 
  private:
@@ -99,6 +110,13 @@ class OneCycleLr : public Scheduler {
   void after_epoch(double) override {
     if (options_.step == StepEvery::epoch) advance();
   }
+  std::vector<double> state() const override { return {step_}; }
+
+ protected:
+  void take(std::span<const double> state) override {
+    step_ = state[0];
+    set_rates();
+  }
 
  private:
   void advance() {
@@ -129,6 +147,17 @@ class OneCycleLr : public Scheduler {
 };
 
 }  // namespace
+
+void Scheduler::restore(std::span<const double> given) {
+  if (given.size() != state().size())
+    throw kg::Error(
+        fmt::format("schedule: a state of {} numbers, expected {}", given.size(), state().size()));
+  take(given);
+}
+
+bool depends_on_length(const Schedule& schedule) {
+  return std::holds_alternative<OneCycleLrOptions>(schedule);
+}
 
 std::unique_ptr<Scheduler> make_scheduler(const Schedule& schedule, Sgd& optimizer, std::int64_t batches) {
   if (const auto* step = std::get_if<StepLrOptions>(&schedule))

@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <variant>
+#include <vector>
 
 #include "sgd.h"
 
@@ -57,7 +59,18 @@ class Scheduler {
   virtual void after_batch() {}
   /// To be called after each epoch, when it has been tested, and after its last batch.
   virtual void after_epoch(double /*test_loss*/) {}
+  /// What it has counted so far. Given to a new one of the same training, whose optimizer has the learning
+  /// rate and momentum of this one's, it goes on as this one.
+  virtual std::vector<double> state() const { return {}; }
+  /// Throws kg::Error for what is no state of this kind of schedule.
+  void restore(std::span<const double> state);
+
+ protected:
+  virtual void take(std::span<const double> /*state*/) {}
 };
+
+/// Whether what the schedule does in an epoch depends on how many there are to be.
+bool depends_on_length(const Schedule& schedule);
 
 /// The scheduler of an optimizer, which must outlive it, for a training of `batches` batches in all. Sets
 /// what the first batch is to be trained with. Throws kg::Error for options that mean nothing, and where

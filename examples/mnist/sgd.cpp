@@ -46,6 +46,31 @@ void Sgd::set_momentum(double momentum) {
   if (rates_on_cuda_.defined()) rates_on_cuda_.copy_from(rates());
 }
 
+kg::Tensor Sgd::velocity(std::size_t parameter) const {
+  const Slot& slot = slots_.at(parameter);
+  // The blocks of a step on CUDA mark what they have begun, each for itself and all in the first step.
+  if (slot.started.defined() && slot.started.numel() > 0 && slot.started.to_vector<std::uint8_t>()[0] == 0)
+    return {};
+  return slot.velocity;
+}
+
+void Sgd::set_velocity(std::size_t parameter, const kg::Tensor& velocity) {
+  Slot& slot = slots_.at(parameter);
+  if (options_.momentum == 0) throw kg::Error("Sgd: a velocity is given, expected none without momentum");
+  if (velocity.shape() != slot.parameter.shape() || velocity.dtype() != slot.parameter.dtype())
+    throw kg::Error(fmt::format("Sgd: the velocity of parameter {} is {} {}, expected {} {}", parameter,
+                                kg::name_of(velocity.dtype()), kg::to_string(velocity.shape()),
+                                kg::name_of(slot.parameter.dtype()), kg::to_string(slot.parameter.shape())));
+  if (!slot.parameter.device().is_cuda()) {
+    slot.velocity = velocity.to(slot.parameter.device()).clone();
+    return;
+  }
+  prepare_on_cuda(slot);
+  slot.velocity.copy_from(velocity);
+  const std::vector<std::uint8_t> all(static_cast<std::size_t>(slot.started.numel()), 1);
+  slot.started.copy_from(kg::Tensor::from(all, slot.started.shape()));
+}
+
 kg::Tensor Sgd::rates() const {
   return kg::Tensor::from(std::vector{options_.learning_rate, options_.momentum}, {2});
 }

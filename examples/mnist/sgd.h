@@ -45,9 +45,13 @@ class Sgd {
   /// no velocities.
   void set_momentum(double momentum);
 
-  /// The velocity of a parameter, numbered as they were given. On the CPU undefined before its first step,
-  /// on CUDA unspecified till then; undefined without momentum.
-  kg::Tensor velocity(std::size_t parameter) const { return slots_.at(parameter).velocity; }
+  /// The velocity of a parameter, numbered as they were given. Undefined before its first step, and without
+  /// momentum.
+  kg::Tensor velocity(std::size_t parameter) const;
+  /// Takes over the values of a velocity: steps go on as those of the one that had it. Throws kg::Error
+  /// without momentum, and for another shape or dtype than the parameter's.
+  void set_velocity(std::size_t parameter, const kg::Tensor& velocity);
+  std::size_t parameter_count() const { return slots_.size(); }
 
  private:
   struct Slot {

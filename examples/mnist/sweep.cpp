@@ -1,31 +1,23 @@
 #include "sweep.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
-#include <unistd.h>
-#include <zlib.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
 #include <fstream>
 #include <map>
-#include <span>
 #include <thread>
 #include <utility>
 
 #include "child_process.h"
 #include "files.h"
+#include "fingerprints.h"
 #include "kernelgrad/error.h"
-#include "kernelgrad/nn.h"
-#include "loader.h"
 #include "progress.h"
-#include "summary.h"
+#include "run_state.h"
 
 namespace mnist {
 
@@ -54,114 +46,6 @@ std::pair<std::uint64_t, std::uint64_t> parse_range(std::string_view text, std::
   return {first, last};
 }
 
-std::uint32_t checksum(std::span<const std::byte> bytes, std::uint32_t before) {
-  return static_cast<std::uint32_t>(
-      ::crc32_z(before, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size()));
-}
-
-std::uint32_t checksum(const Dataset& data) {
-  std::uint32_t sum = 0;
-  for (const Split* split : {&data.train, &data.test})
-    for (const auto* bytes : {&split->images, &split->labels})
-      sum = checksum(std::as_bytes(std::span(*bytes)), sum);
-  return sum;
-}
-
-/// What the training sees first: says how images are augmented, in which nothing but its pixels can be
-/// compared. So many images that a probability which differs by a hundredth shows.
-std::uint32_t checksum_of_first_images(const Recipe& recipe, const Dataset& data) {
-  Loader loader(data.train, {.batch_size = 1024, .shuffle = true, .augmentation = recipe.augmentation()});
-  loader.start_epoch(1);
-  const Batch batch = loader.batch(0);
-  return checksum(batch.images.bytes(), 0);
-}
-
-std::string pair_text(const kg::Pair& pair) { return fmt::format("{}x{}", pair.h, pair.w); }
-
-template <class Pool>
-std::string pool_text(const Pool& pool) {
-  const auto& [stride, padding, count_include_pad] = pool.options();
-  return fmt::format(" {} {} {} {}", pair_text(pool.kernel()), pair_text(stride), pair_text(padding),
-                     count_include_pad);
-}
-
-/// The tree of modules, with the options that a summary does not show. What a Functional calls stays unsaid.
-std::string modules_text(const kg::nn::Module& module) {
-  std::string text(module.type_name());
-  if (const auto* dropout = dynamic_cast<const kg::nn::Dropout*>(&module))
-    text += fmt::format(" {}", dropout->p());
-  if (const auto* norm = dynamic_cast<const kg::nn::BatchNorm2d*>(&module))
-    text += fmt::format(" {} {}", norm->options().epsilon, norm->options().momentum);
-  if (const auto* conv = dynamic_cast<const kg::nn::Conv2d*>(&module)) {
-    const auto& [stride, padding, dilation, groups] = conv->options();
-    text += fmt::format(" {} {} {} {} {}", pair_text(conv->kernel()), pair_text(stride), pair_text(padding),
-                        pair_text(dilation), groups);
-  }
-  if (const auto* pool = dynamic_cast<const kg::nn::MaxPool2d*>(&module)) text += pool_text(*pool);
-  if (const auto* pool = dynamic_cast<const kg::nn::AvgPool2d*>(&module)) text += pool_text(*pool);
-  for (const auto& [name, child] : module.children()) text += fmt::format(" ({})", modules_text(*child));
-  return text;
-}
-
-struct ScheduleText {
-  std::string operator()(std::monostate) const { return "constant"; }
-  std::string operator()(const StepLrOptions& options) const {
-    const auto& [step_size, gamma] = options;
-    return fmt::format("step {} {}", step_size, gamma);
-  }
-  std::string operator()(const ReduceLrOnPlateauOptions& options) const {
-    const auto& [factor, patience, threshold, min_lr, epsilon] = options;
-    return fmt::format("plateau {} {} {} {} {}", factor, patience, threshold, min_lr, epsilon);
-  }
-  std::string operator()(const OneCycleLrOptions& options) const {
-    const auto& [pct_start, div_factor, final_div_factor, base_momentum, max_momentum, step] = options;
-    return fmt::format("one cycle {} {} {} {} {} {}", pct_start, div_factor, final_div_factor, base_momentum,
-                       max_momentum, static_cast<int>(step));
-  }
-};
-
-std::string sgd_text(const SgdOptions& options) {
-  const auto& [learning_rate, momentum, dampening, weight_decay, nesterov] = options;
-  return fmt::format("sgd {} {} {} {} {}", learning_rate, momentum, dampening, weight_decay, nesterov);
-}
-
-/// All of a recipe that decides what comes out. The fields are taken apart by name, so that a new one does
-/// not compile before it is considered here.
-std::string recipe_text(const Recipe& recipe, const Dataset& data) {
-  const auto& [id, description, network, augmentation, sgd, schedule, label_smoothing, weight_average,
-               batch_size, epochs, published] = recipe;
-  kg::nn::Sequential layers = network();
-  return fmt::format("{}\n{}\n{}\n{}\n{}\nsmoothing {} average {}\nbatch {}\nfirst images {:08x}\n", id,
-                     summary_table(layers, {1, data.train.height, data.train.width}), modules_text(layers),
-                     sgd_text(sgd), std::visit(ScheduleText(), schedule), label_smoothing, weight_average,
-                     batch_size, checksum_of_first_images(recipe, data));
-}
-
-/// Makes a folder, if need be, and keeps others out of it as long as this process, or a child of it, has the
-/// file open.
-class FolderLock {
- public:
-  explicit FolderLock(const std::filesystem::path& folder) {
-    make_folder(folder);
-    const std::filesystem::path file = folder / ".lock";
-    // No O_CLOEXEC: what a run leaves behind when its sweep was killed, it may still be writing.
-    descriptor_ = ::open(file.c_str(), O_RDWR | O_CREAT, 0666);
-    if (descriptor_ >= 0 && ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return;
-    const int error = errno;
-    if (descriptor_ >= 0) ::close(descriptor_);
-    if (error == EWOULDBLOCK)
-      throw kg::Error(folder.string() +
-                      ": another sweep is at work in this folder; wait for it or give another with --out");
-    throw kg::Error(file.string() + ": cannot be locked: " + std::strerror(error));
-  }
-  ~FolderLock() { ::close(descriptor_); }
-  FolderLock(const FolderLock&) = delete;
-  FolderLock& operator=(const FolderLock&) = delete;
-
- private:
-  int descriptor_;
-};
-
 /// One id with one seed.
 struct Job {
   const Recipe* recipe;
@@ -189,10 +73,15 @@ std::vector<Job> jobs_of(const SweepOptions& options) {
 }
 
 std::vector<std::string> arguments_of(const Job& job, const SweepOptions& options) {
-  std::vector<std::string> arguments = {"train",   "--quiet",
-                                        "--model", std::string(job.recipe->id),
-                                        "--seed",  std::to_string(job.seed),
-                                        "--out",   job.folder(options.out).string()};
+  const std::filesystem::path folder = job.folder(options.out);
+  std::vector<std::string> arguments = {"train",
+                                        "--quiet",
+                                        "--model",
+                                        std::string(job.recipe->id),
+                                        "--seed",
+                                        std::to_string(job.seed),
+                                        has_state(folder) ? "--resume" : "--out",
+                                        folder.string()};
   if (options.epochs) arguments.insert(arguments.end(), {"--epochs", std::to_string(*options.epochs)});
   if (options.validation)
     arguments.insert(arguments.end(), {"--validation", std::to_string(*options.validation)});
@@ -218,7 +107,7 @@ std::string last_epochs_text(int epochs) {
 class Sweep {
  public:
   Sweep(const Dataset& data, const SweepOptions& options)
-      : data_(data), options_(options), jobs_(jobs_of(options)), lock_(options.out) {
+      : data_(data), options_(options), jobs_(jobs_of(options)), lock_(options.out, true) {
     runs_ = read_results(results_path());
     check_settings();
     // Those that failed are tried again.
@@ -371,7 +260,7 @@ class Sweep {
   const Dataset& data_;
   const SweepOptions& options_;
   std::vector<Job> jobs_;  ///< those that are to be trained
-  FolderLock lock_;
+  FolderLock lock_;  ///< the runs' too: what is left behind by a sweep that was killed may still be writing
   std::vector<SweepRun> runs_;  ///< the rows of results.csv
   std::map<std::string_view, std::string> fingerprints_;
   SweepResult result_;
@@ -396,11 +285,11 @@ std::vector<std::uint64_t> parse_seeds(std::string_view text) {
 }
 
 std::string fingerprint(const Recipe& recipe, const Dataset& data, const SweepOptions& options) {
-  std::string text =
-      fmt::format("{}data {:08x}\nvalidation {}\nepochs {}\n", recipe_text(recipe, data), checksum(data),
-                  options.validation.value_or(0), options.epochs.value_or(recipe.epochs));
+  std::string text = fmt::format("{}data {:08x}\nvalidation {}\nepochs {}\n", recipe_text(recipe, data.train),
+                                 checksum(data.test, checksum(data.train)), options.validation.value_or(0),
+                                 options.epochs.value_or(recipe.epochs));
   for (const std::string& setting : options.settings) text += setting + "\n";
-  return fmt::format("{:08x}", checksum(std::as_bytes(std::span(text)), 0));
+  return fingerprint(text);
 }
 
 std::string rough_time(double seconds) {

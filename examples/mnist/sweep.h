@@ -55,9 +55,9 @@ std::string rough_time(double seconds);
 /// options.out are replaced, as whole files. The first seed's runs come first: the table is soon there for
 /// all ids.
 ///
-/// Runs that results.csv has figures of are not trained again. One that fails is recorded as failed, leaves
-/// the others alone, and is tried again in the next sweep. Once `stop` is true the runs in progress are ended
-/// and not recorded.
+/// Runs that results.csv has figures of are not trained again, and others whose folders have a RunState go on
+/// from there. One that fails is recorded as failed, leaves the others alone, and is tried again in the next
+/// sweep. Once `stop` is true the runs in progress are ended and not recorded.
 ///
 /// Throws kg::Error for an unknown id, if another sweep is at work in the folder, if a file cannot be written
 /// (the runs in progress are ended), and for a results.csv that is damaged or has a run which was trained

@@ -15,6 +15,13 @@
 
 namespace mnist {
 
+/// What becomes of a run that is in the folder already.
+enum class Existing : std::uint8_t {
+  refuse,     ///< an error, unless it has no whole epoch
+  overwrite,  ///< its files are removed
+  resume,     ///< it goes on; an error if there is none
+};
+
 /// What of a run is not in its recipe, and what of its recipe is to be otherwise.
 struct TrainOptions {
   std::optional<int> epochs = {};            ///< default: the recipe's
@@ -23,10 +30,15 @@ struct TrainOptions {
   std::uint64_t seed = 1;
   kg::Device device = {};
   DatasetName dataset = DatasetName::mnist;
-  std::filesystem::path out = {};  ///< folder for checkpoint, metrics and figures; made if need be
-  std::string heading = {};        ///< what train.log begins with: lines that were printed already
-  bool quiet = false;              ///< prints nothing
-  bool graph = true;               ///< on CUDA: replay a recorded step instead of launching kernel by kernel
+  std::filesystem::path out = {};  ///< folder of the run; made if need be
+  Existing existing = Existing::refuse;
+  std::string heading = {};  ///< is printed first, and what train.log begins with
+  /// The command line that asks for this run, for who resumes it, and the text of options.ini, which is not
+  /// written if this is empty.
+  std::vector<std::string> command = {};
+  std::string options_text = {};
+  bool quiet = false;  ///< prints nothing but the heading
+  bool graph = true;   ///< on CUDA: replay a recorded step instead of launching kernel by kernel
 };
 
 /// What a network says about a split in inference.
@@ -44,16 +56,23 @@ Evaluation evaluate(kg::nn::Module& network, const Split& split, kg::Device devi
 struct TrainResult {
   std::vector<EpochMetrics> epochs;  ///< the whole ones
   bool interrupted = false;
-  std::string last_line;  ///< of the log: the verdict on the goal, or when training was interrupted
+  bool was_finished = false;  ///< before: nothing was trained, nothing written
+  std::string last_line;      ///< of the log: the verdict on the goal, or when training was interrupted
 };
 
-/// Trains the recipe's network from scratch, prints the progress, and leaves in options.out, whole files all
-/// of them: model.safetensors and the files of Report::add_epoch() after every epoch; those of
-/// Report::finish() and write_test_report(), and augmented.png, at the end.
+/// Trains the recipe's network from scratch, or goes on with that, prints the progress, and leaves in
+/// options.out, whole files all of them: state.safetensors (RunState), model.safetensors, best.safetensors
+/// and the files of Report::write() after every epoch; those of Report::finish() and write_test_report(), and
+/// augmented.png, at the end.
+///
+/// A run that was killed at any moment and resumed leaves the same bytes as one that was not, but for the
+/// seconds of its epochs. The folder is locked meanwhile, and never has files of two runs; those that have
+/// other names are left alone.
 ///
 /// Once `stop` is true training ends after the batch in progress; what finished epochs wrote stays. Throws
 /// kg::Error for a label smoothing outside [0, 1] and for a decay that WeightAverage refuses, when a loss is
-/// not finite, naming epoch and batch (on CUDA some batches later), and when a file cannot be written.
+/// not finite, naming epoch and batch (on CUDA some batches later), when a file cannot be written, for what
+/// options.existing refuses, and, resuming, if recipe, data, options or version are not the run's.
 TrainResult train(const Recipe& recipe, const Dataset& data, const TrainOptions& options,
                   const std::atomic<bool>& stop);
 

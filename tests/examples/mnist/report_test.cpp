@@ -14,6 +14,7 @@
 #include "digits.h"
 #include "idx_fixture.h"
 #include "kernelgrad/error.h"
+#include "progress.h"
 
 namespace mnist {
 namespace {
@@ -156,24 +157,63 @@ TEST_CASE("augmented.png shows the first images of epoch 1 grey for grey", "[rep
   }
 }
 
-TEST_CASE("a report writes its log and tables after every epoch", "[report]") {
-  const TemporaryDirectory out;
-  Report report({.out = out / "run", .model = "a model", .heading = "heading\n", .quiet = true});
-  CHECK_FALSE(std::filesystem::exists(out / "run" / "train.log"));
-  report.print("printed\n");
-  report.record("recorded\n");
-  const std::vector<BatchTotals> batches = {{0.5, 1, 2}};
-  report.add_epoch({.epoch = 1, .test_accuracy = 60}, batches);
-  CHECK(text_of(out / "run" / "train.log") == "heading\nprinted\nrecorded\n");
-  report.add_epoch({.epoch = 2, .test_accuracy = 50}, batches);
-  CHECK(text_of(out / "run" / "metrics.csv") == metrics_csv(report.epochs()));
-  CHECK(text_of(out / "run" / "batches.csv") == "epoch,batch,loss,accuracy\n1,0,0.5,50\n2,0,0.5,50\n");
+/// An epoch of two batches.
+TrainedEpoch epoch_of(int number, double test_accuracy, double seconds = 1.5) {
+  return {.metrics = {.epoch = number,
+                      .lr = 0.5 / number,
+                      .train_loss = 0.5,
+                      .test_loss = 0.25,
+                      .test_accuracy = test_accuracy,
+                      .seconds = seconds},
+          .batches = {{0.5, 1, 2}, {0.75, 2, 2}}};
+}
 
+TEST_CASE("a report's log and tables follow from its epochs", "[report]") {
+  const TemporaryDirectory out;
+  const ReportOptions options{
+      .out = out.path(), .model = "a model", .tested_images = 50, .heading = "heading\n", .quiet = true};
+  Report report(options);
+  report.begin_epoch(1, 0.5);
+  report.end_epoch(epoch_of(1, 60));
+  report.begin_epoch(2, 0.25);
+  report.end_epoch(epoch_of(2, 50, 0.25));
+  report.write();
+  const std::string progress =
+      progress_line({.batches_done = 2, .loss = 0.75, .correct = 3, .images = 4}, 2, 1.5);
+  CHECK(contains(progress, "Loss=0.75 Batch_id=1 Accuracy=75.00: 100%"));
+  const std::string log = text_of(out / "train.log");
+  CHECK(log.find("heading\nEPOCH: 1\n" + progress +
+                 "\nTest set: Average loss: 0.2500, Accuracy: 30/50 (60.00%)\n\n"
+                 "Adjusting learning rate of group 0 to 2.5000e-01.\nEPOCH: 2\n") == 0);
+  CHECK(log.ends_with("Accuracy: 25/50 (50.00%)\n\n"));
+  CHECK(text_of(out / "metrics.csv") ==
+        metrics_csv(std::vector{report.epochs()[0].metrics, report.epochs()[1].metrics}));
+  CHECK(text_of(out / "batches.csv") ==
+        "epoch,batch,loss,accuracy\n1,0,0.5,50\n1,1,0.75,75\n2,0,0.5,50\n2,1,0.75,75\n");
+
+  // Of epochs that it is given it writes the same.
+  const TemporaryDirectory again;
+  ReportOptions other = options;
+  other.out = again.path();
+  Report second(other);
+  for (const TrainedEpoch& epoch : report.epochs()) second.add_epoch(epoch);
+  second.write();
+  for (const char* name : {"train.log", "metrics.csv", "batches.csv"})
+    CHECK(text_of(again / name) == text_of(out / name));
+
+  report.cut_epoch(3, 0.25, "as far as it got\n");
   report.finish(1234, ConfusionMatrix(class_names(DatasetName::mnist)), "the end");
-  const std::string log = text_of(out / "run" / "train.log");
-  CHECK(contains(log, "Parameters: 1,234\n"));
-  CHECK(contains(log, "Best Test Accuracy: 60.00% (epoch 1)\n"));
-  CHECK(log.ends_with("the end\n"));
+  const std::string whole = text_of(out / "train.log");
+  CHECK(whole.find(log + "EPOCH: 3\nas far as it got\n\nParameters: 1,234\n") == 0);
+  CHECK(contains(whole, "Best Test Accuracy: 60.00% (epoch 1)\nbest.safetensors: epoch 1, chosen by test "));
+  CHECK(whole.ends_with("the end\n"));
+}
+
+TEST_CASE("of equal epochs the first is the best", "[report]") {
+  Report report({.out = {}, .model = {}, .tested_images = 50, .quiet = true});
+  for (const double accuracy : {40, 60, 60, 50})
+    report.add_epoch(epoch_of(static_cast<int>(report.epochs().size()) + 1, accuracy));
+  CHECK(report.best().epoch == 2);
 }
 
 TEST_CASE("of epochs equally good the first is the best", "[report]") {

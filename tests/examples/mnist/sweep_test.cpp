@@ -86,6 +86,9 @@ TEST_CASE("A fingerprint tells apart what is trained otherwise, and nothing else
   with([](Recipe& other) { other.batch_size = 24; });
   with([](Recipe& other) { other.sgd.learning_rate *= 2; });
   with([](Recipe& other) { other.sgd.momentum = 0.5; });
+  with([](Recipe& other) { other.sgd.dampening = 0.5; });
+  with([](Recipe& other) { other.sgd.weight_decay = 0.5; });
+  with([](Recipe& other) { other.sgd.nesterov = true; });
   with([](Recipe& other) { other.label_smoothing = 0.1; });
   with([](Recipe& other) { other.weight_average = 0.1; });
   with([](Recipe& other) { other.schedule = StepLrOptions{.step_size = 3}; });
@@ -287,6 +290,17 @@ TEST_CASE("A sweep that is stopped ends its runs, keeps what is done and goes on
   CHECK(contains(fake.calls(), "--seed 2 "));
 }
 
+TEST_CASE("A sweep goes on with a run that has begun", "[sweep]") {
+  FakeSweep fake({"s7_final"}, {1, 2});
+  const auto folder = fake.options.out / "s7_final-seed2";
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder / "state.safetensors") << "of an epoch";
+  CHECK(fake.run().done == 2);
+  CHECK(contains(fake.calls(), "train --quiet --model s7_final --seed 1 --out " + fake.options.out.string()));
+  CHECK(contains(fake.calls(),
+                 "train --quiet --model s7_final --seed 2 --resume " + folder.string() + " --epochs 2\n"));
+}
+
 TEST_CASE("A sweep does not mix what was trained in different ways", "[sweep]") {
   FakeSweep fake({"s7_final"}, {1});
   fake.run();
@@ -321,7 +335,7 @@ TEST_CASE("Two sweeps do not work in one folder", "[sweep]") {
   std::ofstream(fake.options.out / "s7_final-seed1" / "go") << "";
   first.join();
   CHECK(refusal == fake.options.out.string() +
-                       ": another sweep is at work in this folder; wait for it or give another with --out");
+                       ": another process is at work in this folder; wait for it or give another with --out");
   CHECK(other.run().done == 1);
 }
 
