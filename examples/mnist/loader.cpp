@@ -7,13 +7,13 @@
 #include "kernelgrad/device.h"
 #include "kernelgrad/error.h"
 #include "kernelgrad/random.h"
-#include "models.h"
 
 namespace mnist {
 
 Loader::Loader(const Split& split, LoaderOptions options)
     : split_(split),
       options_(std::move(options)),
+      normalize_(options_.normalization.mean, options_.normalization.std),
       image_size_(options_.augmentation.output_size({split.height, split.width})),
       order_(static_cast<std::size_t>(split.count)) {
   if (options_.batch_size < 1)
@@ -42,7 +42,6 @@ kg::RandomStream Loader::random(int image) const {
 }
 
 Batch Loader::batch(int index) const {
-  static const Normalize normalize(pixel_mean, pixel_std);
   const int first = index * options_.batch_size, count = size_of(index);
   const std::int64_t pixels = std::int64_t{image_size_.height} * image_size_.width;
   Batch batch{.images = kg::Tensor::empty({count, 1, image_size_.height, image_size_.width}),
@@ -54,7 +53,7 @@ Batch Loader::batch(int index) const {
     const int sample = order_[static_cast<std::size_t>(first) + static_cast<std::size_t>(i)];
     kg::RandomStream draws = random(sample);
     image.assign(split_.image(sample), split_.height, split_.width);
-    options_.augmentation.apply(image, scratch, draws, normalize, images + i * pixels);
+    options_.augmentation.apply(image, scratch, draws, normalize_, images + i * pixels);
     labels[i] = split_.labels[static_cast<std::size_t>(sample)];
   });
   return batch;

@@ -6,6 +6,7 @@
 #include "augment.h"
 #include "dataset.h"
 #include "kernelgrad/tensor.h"
+#include "models.h"
 
 namespace mnist {
 
@@ -21,6 +22,7 @@ struct LoaderOptions {
   std::uint64_t seed = 0;
   bool shuffle = false;
   Augmentation augmentation = Augmentation();
+  Normalization normalization = {};
 };
 
 /// Cuts a split into batches; the last may be smaller. The order depends on (seed, epoch), the pixels of an
@@ -49,6 +51,7 @@ class Loader {
  private:
   const Split& split_;
   LoaderOptions options_;
+  Normalize normalize_;
   ImageSize image_size_;
   int epoch_ = 0;
   std::vector<int> order_;

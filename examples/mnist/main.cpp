@@ -12,6 +12,7 @@
 #include <set>
 #include <sstream>
 
+#include "checkpoint_info.h"
 #include "command_line.h"
 #include "dataset_files.h"
 #include "digit.h"
@@ -53,7 +54,7 @@ int interrupted_status() { return 128 + stop_signal; }
 struct Arguments {
   std::string model = "s7_final", device = "auto", dataset = "mnist";
   std::string data, out, resume;
-  bool overwrite = false;
+  bool overwrite = false, dataset_given = false;
   bool transposed = false;
   std::optional<int> epochs, batch_size, threads, validation;
   std::optional<double> learning_rate;
@@ -92,14 +93,23 @@ std::filesystem::path require_data(const Arguments& arguments) {
                   "MNIST MNIST_DIR does too, and scripts/get-mnist fetches that into data/mnist");
 }
 
+/// Throws if these are known to be the images of another data set than that which `whose` are of.
+void check_data(const mnist::Dataset& data, const Arguments& arguments, const std::string& whose) {
+  for (const mnist::Split* split : {&data.train, &data.test})
+    if (const auto known = mnist::known_data(*split); known && *known != dataset_name(arguments))
+      throw kg::Error(fmt::format("{}: holds the images of {}, expected those of {}{}",
+                                  kg::printable(data_directory(arguments).string()), mnist::id_of(*known),
+                                  arguments.dataset, whose));
+}
+
 mnist::Dataset load_data(const Arguments& arguments) {
   const std::filesystem::path place = require_data(arguments);
   mnist::Dataset data = mnist::load_dataset(place, {.transposed = arguments.transposed});
-  for (const mnist::Split* split : {&data.train, &data.test})
-    if (const auto known = mnist::known_data(*split); known && *known != dataset_name(arguments))
-      throw kg::Error(fmt::format("{}: holds the images of {}, expected those of {}; --dataset {} takes them",
-                                  place.string(), mnist::id_of(*known), arguments.dataset,
-                                  mnist::id_of(*known)));
+  // A checkpoint knows for itself what it is of.
+  check_data(data, arguments,
+             arguments.checkpoint.empty()
+                 ? "; --dataset says what they are"
+                 : ", on which " + kg::printable(arguments.checkpoint) + " was trained");
   if (!arguments.validation) return data;
   if (*arguments.validation >= data.train.count)
     throw mnist::UsageError(fmt::format(
@@ -323,39 +333,98 @@ void load_weights(kg::nn::Sequential& network, const kg::Checkpoint& checkpoint,
     fmt::print(notices, "{}: and {} more\n", checkpoint_name, loaded.unexpected_keys.size() - most_told);
 }
 
-/// A network with the weights of a checkpoint; `notices` says how they had to be fitted.
-kg::nn::Sequential load_network(const Arguments& arguments, kg::Device device, std::FILE* notices) {
+/// A network with the weights of a checkpoint, and what that says about itself.
+struct LoadedNetwork {
+  kg::nn::Sequential network;
+  mnist::CheckpointInfo info;
+};
+
+/// `notices` says how the weights had to be fitted.
+LoadedNetwork load_network(const Arguments& arguments, kg::Device device, std::FILE* notices) {
   const kg::Checkpoint checkpoint = kg::load_checkpoint(arguments.checkpoint);
   const std::string model = model_of(checkpoint, arguments);
   const std::string name = kg::printable(arguments.checkpoint);
-  kg::nn::Sequential network;
+  LoadedNetwork loaded;
   try {
-    network = mnist::find_recipe(model).network();
-    load_weights(network, checkpoint, name, notices);
+    loaded.info = mnist::info_of(checkpoint.metadata);
+    loaded.network = mnist::find_recipe(model).network();
+    load_weights(loaded.network, checkpoint, name, notices);
+    mnist::require_finite(loaded.network.state_dict());
   } catch (const kg::Error& error) {
     throw kg::Error(name + ": is for model " + kg::printable(model) + ": " + error.what());
   }
-  network.to(device);
-  network.eval();
-  return network;
+  loaded.network.to(device);
+  loaded.network.eval();
+  return loaded;
 }
 
-int run_eval(const Arguments& arguments) {
-  mnist::require_file(arguments.checkpoint);
-  mnist::require_no_file(arguments.out);
-  require_data(arguments);
-  if (!arguments.out.empty()) mnist::require_font();
-  const auto [device, device_line] = choose_device(arguments);
+/// The arguments with the data set that the checkpoint was trained on, where it says so.
+Arguments with_dataset_of(const mnist::CheckpointInfo& info, Arguments arguments) {
+  if (!info.dataset) return arguments;
+  const std::string name = kg::printable(arguments.checkpoint), dataset = kg::printable(*info.dataset);
+  if (arguments.dataset_given && arguments.dataset != *info.dataset)
+    throw kg::Error(fmt::format("{}: was trained on {}, --dataset says {}; leave it out", name, dataset,
+                                arguments.dataset));
+  for (const auto known : {mnist::DatasetName::mnist, mnist::DatasetName::fashion_mnist})
+    if (*info.dataset == mnist::id_of(known)) {
+      arguments.dataset = *info.dataset;
+      return arguments;
+    }
+  throw kg::Error(
+      fmt::format("{}: was trained on {}, which is none of mnist and fashion-mnist", name, dataset));
+}
+
+/// What the classes are called: by the checkpoint, otherwise by its data set.
+std::vector<std::string> class_names_of(const mnist::CheckpointInfo& info, const Arguments& arguments) {
+  if (!info.class_names.empty()) return info.class_names;
+  const auto& names = mnist::class_names(dataset_name(arguments));
+  return {names.begin(), names.end()};
+}
+
+/// Throws unless the pictures are such as the network was trained on.
+void check_pictures(const mnist::CheckpointInfo& info, const Arguments& arguments, int height, int width) {
+  if (info.height != height || info.width != width)
+    throw kg::Error(fmt::format("{}: is for pictures of {}x{}, and these are {}x{}",
+                                kg::printable(arguments.checkpoint), info.height, info.width, height, width));
+}
+
+/// Throws where figures would take the place of others.
+void check_report_folder(const Arguments& arguments) {
+  if (mnist::has_state(arguments.out))
+    throw kg::Error(kg::printable(arguments.out) +
+                    ": has a training run, whose figures stay; give another folder with --out");
+  for (const char* name : mnist::test_report_files())
+    if (!arguments.overwrite && std::filesystem::exists(std::filesystem::path(arguments.out) / name))
+      throw kg::Error(kg::printable(arguments.out) + ": has " + name +
+                      " already; give another folder with --out, or --overwrite");
+}
+
+int run_eval(const Arguments& given) {
+  mnist::require_file(given.checkpoint);
+  mnist::require_no_file(given.out);
+  if (!given.out.empty()) mnist::require_font();
+  const auto [device, device_line] = choose_device(given);
   fmt::print("{}", device_line);
-  kg::nn::Sequential network = load_network(arguments, device, stdout);
+  auto [network, info] = load_network(given, device, stdout);
+  const Arguments arguments = with_dataset_of(info, given);
   const mnist::Dataset data = load_data(arguments);
-  if (!arguments.out.empty()) mnist::make_folder(arguments.out);
-  const mnist::Evaluation evaluation = mnist::evaluate(network, data.test, device);
+  check_pictures(info, arguments, data.test.height, data.test.width);
   const mnist::DatasetName dataset = dataset_name(arguments);
+  if (!std::ranges::equal(class_names_of(info, arguments), mnist::class_names(dataset)))
+    throw kg::Error(kg::printable(arguments.checkpoint) + ": its classes are not those of " +
+                    arguments.dataset);
+  if (info.tested_on.starts_with(mnist::test_name) && info.tested_on != mnist::identity_of(data.test))
+    fmt::print("note: these are other test images than those that the training tested on\n");
+  const mnist::Evaluation evaluation = mnist::evaluate(network, data.test, device, info.normalization);
+  if (!std::isfinite(evaluation.loss))
+    throw kg::Error(fmt::format("{}: the loss of the test images is {}: the network gives no probabilities",
+                                kg::printable(arguments.checkpoint), evaluation.loss));
   fmt::print(
       "{}{}", mnist::test_line(data.test.name, evaluation.loss, evaluation.correct, data.test.count),
       mnist::class_accuracy_lines(mnist::confusion_of(data.test, evaluation.predictions, dataset), dataset));
   if (arguments.out.empty()) return 0;
+  const mnist::FolderLock lock(arguments.out);
+  check_report_folder(arguments);
   mnist::write_test_report(arguments.out, data.test, evaluation.predictions, dataset, arguments.seed);
   fmt::print("\nfigures in {}\n", arguments.out);
   return 0;
@@ -391,23 +460,29 @@ void check_saved_inputs(const Arguments& arguments) {
 }
 
 /// Prints what the network says of the picture.
-void predict(kg::nn::Sequential& network, const Arguments& arguments, const std::string& file,
-             kg::Device device) {
+void predict(LoadedNetwork& loaded, const Arguments& arguments, const std::string& file, kg::Device device) {
   const mnist::GrayImage digit = network_input(file, dataset_name(arguments));
   if (!arguments.save_input.empty()) mnist::write_png(saved_input(arguments, file), digit);
   kg::Tensor image = kg::Tensor::empty({1, 1, digit.height, digit.width});
-  mnist::Normalize(mnist::pixel_mean, mnist::pixel_std)(digit.pixels, image.data<float>());
-  const kg::Tensor output = network(image.to(device));
+  const auto& [mean, std] = loaded.info.normalization;
+  mnist::Normalize(mean, std)(digit.pixels, image.data<float>());
+  const kg::Tensor output = loaded.network(image.to(device));
   const std::size_t prediction = static_cast<std::size_t>(kg::argmax(output).item());
+  const float log_probability = output.to_vector<float>()[prediction];
+  if (!std::isfinite(log_probability))
+    throw kg::Error(fmt::format("{}: its answer to {} is {}: the network gives no probabilities",
+                                kg::printable(arguments.checkpoint), kg::printable(file), log_probability));
   fmt::print("{}: {} ({:.2f} %)\n", kg::printable(file),
-             mnist::class_names(dataset_name(arguments))[prediction],
-             100 * std::exp(output.to_vector<float>()[prediction]));
+             kg::printable(class_names_of(loaded.info, arguments)[prediction]),
+             100 * std::exp(log_probability));
 }
 
-int run_predict(const Arguments& arguments) {
-  mnist::require_file(arguments.checkpoint);
-  const kg::Device device = choose_device(arguments).device;
-  kg::nn::Sequential network = load_network(arguments, device, stderr);
+int run_predict(const Arguments& given) {
+  mnist::require_file(given.checkpoint);
+  const kg::Device device = choose_device(given).device;
+  LoadedNetwork loaded = load_network(given, device, stderr);
+  const Arguments arguments = with_dataset_of(loaded.info, given);
+  check_pictures(loaded.info, arguments, 28, 28);
   if (!arguments.save_input.empty()) {
     check_saved_inputs(arguments);
     const std::filesystem::path folder = saved_input(arguments, arguments.files[0]).parent_path();
@@ -416,7 +491,7 @@ int run_predict(const Arguments& arguments) {
   const kg::NoGrad no_grad;
   int status = 0;
   for (const std::string& file : arguments.files) try {
-      predict(network, arguments, file, device);
+      predict(loaded, arguments, file, device);
     } catch (const mnist::NoDigit& reason) {
       fmt::print("{}: {}\n", kg::printable(file), reason.what());
     } catch (const kg::Error& error) {
@@ -599,6 +674,7 @@ void add_eval(CLI::App& app, Arguments& arguments) {
   CLI::App& eval = *app.add_subcommand("eval", "Test a checkpoint on the test images");
   add_checkpoint_argument(eval, arguments);
   eval.add_option("--out", arguments.out, "folder for figures (default: none are drawn)")->type_name("DIR");
+  eval.add_flag("--overwrite", arguments.overwrite, "replace the figures that are in the folder");
   add_seed_option(eval, arguments, "which test images predictions.png shows");
   add_data_options(eval, arguments);
   add_device_options(eval, arguments);
@@ -752,6 +828,8 @@ int run(int argc, char** argv) {
                                              : app.get_subcommand(arguments.about)->help(app.get_name()));
     return 0;
   }
+  for (const char* name : {"eval", "predict"})
+    arguments.dataset_given |= app.get_subcommand(name)->count("--dataset") > 0;
   if (!arguments.resume.empty()) arguments = options_to_resume(arguments.resume, argc, argv);
   if (app.got_subcommand("train")) return run_train(arguments);
   if (app.got_subcommand("sweep")) return run_sweep(arguments);

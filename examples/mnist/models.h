@@ -44,4 +44,9 @@ const Recipe& find_recipe(std::string_view id);
 /// with.
 inline constexpr float pixel_mean = 0.1307f, pixel_std = 0.3081f;
 
+/// What pixels are normalised with: (pixel / 255 - mean) / std.
+struct Normalization {
+  float mean = pixel_mean, std = pixel_std;
+};
+
 }  // namespace mnist

@@ -8,7 +8,6 @@
 #include "cuda/kernels.h"
 #include "kernelgrad/device.h"
 #include "kernelgrad/error.h"
-#include "models.h"
 
 namespace mnist {
 
@@ -31,8 +30,8 @@ const Split& checked(const Split& split, const Augmentation& augmentation) {
   return split;
 }
 
-kg::Tensor normalised_levels() {
-  const Normalize normalize(pixel_mean, pixel_std);
+kg::Tensor normalised_levels(const Normalization& normalization) {
+  const Normalize normalize(normalization.mean, normalization.std);
   return kg::Tensor::from(std::vector(normalize.levels().begin(), normalize.levels().end()), {256}, device);
 }
 
@@ -48,7 +47,7 @@ ResidentLoader::ResidentLoader(const Split& split, LoaderOptions options)
       draws_(split, options_),
       images_(kg::Tensor::from(split.images, {split.count, split.height, split.width}, device)),
       labels_(kg::Tensor::from(split.labels, {split.count}, device)),
-      levels_(normalised_levels()),
+      levels_(normalised_levels(options_.normalization)),
       order_(kg::Tensor::empty({split.count}, {.dtype = kg::DType::int32, .device = device})),
       planned_(bytes_for_ops(std::int64_t{split.count} * options_.augmentation.op_count())) {
   ops_ = planned_.to(device);

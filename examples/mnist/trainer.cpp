@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "checkpoint_info.h"
 #include "files.h"
 #include "fingerprints.h"
 #include "kernelgrad/kernelgrad.h"
@@ -235,7 +236,8 @@ class Training {
   RunState state(bool finished = false) const;
   void write_files_of_epochs() const;
   void write_models() const;
-  void save_model(const char* file, const kg::nn::StateDict& tensors, const EpochMetrics& epoch) const;
+  void save_model(const char* file, const kg::nn::StateDict& tensors, const EpochMetrics& epoch,
+                  const std::string& chosen_by = {}) const;
   TrainResult result(bool interrupted) const;
   TrainResult finish(bool interrupted);
 
@@ -332,19 +334,22 @@ void Training::write_files_of_epochs() const {
   report_->write();
 }
 
-void Training::save_model(const char* file, const kg::nn::StateDict& tensors,
-                          const EpochMetrics& epoch) const {
-  kg::save_checkpoint(options_.out / file, {.tensors = tensors,
-                                            .metadata = {{"format", "pt"},
-                                                         {"model", std::string(recipe_.id)},
-                                                         {"epoch", std::to_string(epoch.epoch)},
-                                                         {"seed", std::to_string(options_.seed)}}});
+void Training::save_model(const char* file, const kg::nn::StateDict& tensors, const EpochMetrics& epoch,
+                          const std::string& chosen_by) const {
+  kg::Checkpoint checkpoint{.tensors = tensors,
+                            .metadata = metadata_of({.recipe = recipe_,
+                                                     .dataset = options_.dataset,
+                                                     .seed = options_.seed,
+                                                     .tested = data_.test,
+                                                     .epoch = epoch})};
+  if (!chosen_by.empty()) checkpoint.metadata["chosen_by"] = chosen_by;
+  kg::save_checkpoint(options_.out / file, checkpoint);
 }
 
 void Training::write_models() const {
   const kg::nn::Sequential& tested = networks_.average ? networks_.averaged : networks_.trained;
   save_model("model.safetensors", tested.state_dict(), report_->epochs().back().metrics);
-  save_model("best.safetensors", best_, report_->best());
+  save_model("best.safetensors", best_, report_->best(), std::string(data_.test.name) + " accuracy");
 }
 
 TrainResult Training::result(bool interrupted) const {
@@ -418,11 +423,12 @@ std::string existing_run(const std::filesystem::path& folder) {
 
 }  // namespace
 
-Evaluation evaluate(kg::nn::Module& network, const Split& split, kg::Device device) {
+Evaluation evaluate(kg::nn::Module& network, const Split& split, kg::Device device,
+                    const Normalization& normalization) {
   const kg::NoGrad no_grad;
   const bool was_training = network.is_training();
   network.eval();
-  const Loader loader(split, {.batch_size = 250});
+  const Loader loader(split, {.batch_size = 250, .normalization = normalization});
   Evaluation evaluation;
   for (int index = 0; index < loader.batches(); ++index) {
     const Batch batch = loader.batch(index);

@@ -50,7 +50,8 @@ struct Evaluation {
 
 /// Runs the network in inference over the split, and leaves it in the mode that it was in. The network is on
 /// `device`, and gives log-probabilities.
-Evaluation evaluate(kg::nn::Module& network, const Split& split, kg::Device device);
+Evaluation evaluate(kg::nn::Module& network, const Split& split, kg::Device device,
+                    const Normalization& normalization = {});
 
 /// What a run came to.
 struct TrainResult {

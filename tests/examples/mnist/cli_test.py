@@ -323,16 +323,16 @@ class BadData(Test):
         by_option = self.succeed("eval", RUN / "model.safetensors", "--data", DATA)
         by_environment = self.succeed("eval", RUN / "model.safetensors", environment={"MNIST_DIR": str(DATA)})
         self.assertEqual(by_environment, by_option)
-        for dataset in ("mnist", "fashion-mnist"):
+        fashion = ROOT / "fashion"
+        self.train("--dataset", "fashion-mnist", "--epochs", 1, "--quiet", out=fashion)
+        for dataset, run in (("mnist", RUN), ("fashion-mnist", fashion)):
             shutil.copytree(DATA, self.directory / "data" / dataset)
-            options = [] if dataset == "mnist" else ["--dataset", dataset]
-            by_default = self.succeed("eval", RUN / "model.safetensors", *options, cwd=self.directory)
-            # The device and the result; the classes below have other names.
-            self.assertEqual(by_default.splitlines()[:2], by_option.splitlines()[:2])
+            by_option = self.succeed("eval", run / "model.safetensors", "--data", DATA)
+            self.assertEqual(self.succeed("eval", run / "model.safetensors", cwd=self.directory), by_option)
         # MNIST_DIR is MNIST's: nothing else is read there.
         shutil.rmtree(self.directory / "data" / "fashion-mnist")
-        self.fail_with(["data/fashion-mnist: no such folder"], "eval", RUN / "model.safetensors", "--dataset",
-                       "fashion-mnist", cwd=self.directory, environment={"MNIST_DIR": str(DATA)})
+        self.fail_with(["data/fashion-mnist: no such folder"], "eval", fashion / "model.safetensors",
+                       cwd=self.directory, environment={"MNIST_DIR": str(DATA)})
 
 
 class Training(Test):
@@ -402,7 +402,13 @@ class Training(Test):
         data = (RUN / "model.safetensors").read_bytes()
         length, = struct.unpack("<Q", data[:8])
         header = json.loads(data[8:8 + length])
-        self.assertEqual(header.pop("__metadata__"), {"format": "pt", "model": "s7_final", "epoch": "6", "seed": "1"})
+        metadata = header.pop("__metadata__")
+        self.assertRegex(metadata.pop("tested_on"), "^test 50 [0-9a-f]{8}$")
+        version = self.succeed("--version").split()[-1]
+        self.assertEqual(metadata, {
+            "format": "pt", "kernelgrad": version, "model": "s7_final", "dataset": "mnist",
+            "class_names": "0,1,2,3,4,5,6,7,8,9", "pixel_mean": "0.1307", "pixel_std": "0.3081",
+            "image_size": "1x28x28", "accuracy": metrics_of(RUN)[-1]["test_accuracy"], "epoch": "6", "seed": "1"})
         self.assertEqual(header["0.0.weight"]["shape"], [4, 1, 3, 3])
         self.assertEqual(header["7.weight"]["shape"], [10, 16, 1, 1])
         self.assertEqual(max(tensor["data_offsets"][1] for tensor in header.values()), len(data) - 8 - length)
@@ -770,8 +776,7 @@ class Interruption(Test):
         process.wait()
         output = self.succeed("train", "--resume", self.directory, "--quiet", cwd=ROOT / "data set")
         self.assertTrue(output.endswith((undisturbed / "train.log").read_text().splitlines()[-1] + "\n"), output)
-        # A temporary file of the run that was killed may be there.
-        self.assertEqual([name for name in names_in(self.directory) if not name.startswith(".")], FILES)
+        self.assertEqual(names_in(self.directory), FILES)
         for name in FILES:
             if name not in ("metrics.csv", "train.log", "state.safetensors"):
                 self.assertEqual((self.directory / name).read_bytes(), (undisturbed / name).read_bytes(), name)
@@ -1003,6 +1008,95 @@ class Checkpoints(Test):
         transposed = self.with_header(lambda header: {**header, "7.weight": {**header["7.weight"],
                                                                              "shape": [16, 10, 1, 1]}})
         self.refuse(transposed, ["s7_final", "7.weight", "[10, 16, 1, 1]"])
+
+
+class Description(Test):
+    """What a checkpoint says about itself counts."""
+
+    def setUp(self):
+        super().setUp()
+        self.picture = self.directory / "digit.png"
+        self.picture.write_bytes(png(TEST_SET[0], 28, 28))
+
+    def described(self, **metadata):
+        data = (RUN / "model.safetensors").read_bytes()
+        length, = struct.unpack("<Q", data[:8])
+        header = json.loads(data[8:8 + length])
+        header["__metadata__"].update(metadata)
+        text = json.dumps(header).encode()
+        path = self.directory / f"described-{len(names_in(self.directory))}.safetensors"
+        path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length:])
+        return path
+
+    def both_fail(self, path, parts, *arguments):
+        self.fail_with([path, *parts], "eval", path, "--data", DATA, "--device", "cpu", *arguments)
+        self.fail_with([path, *parts], "predict", path, self.picture, "--device", "cpu", *arguments)
+
+    def test_data_set(self):
+        fashion = self.described(dataset="fashion-mnist", class_names=",".join(
+            ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]))
+        self.assertIn("Accuracy of T-shirt/top : ", self.succeed("eval", fashion, "--data", DATA))
+        digit = self.succeed("predict", RUN / "model.safetensors", self.picture)
+        self.assertIn("digit.png: 0 (", digit)
+        self.assertEqual(self.succeed("predict", fashion, self.picture), digit.replace(": 0 (", ": T-shirt/top ("))
+        self.both_fail(fashion, ["was trained on fashion-mnist, --dataset says mnist"], "--dataset", "mnist")
+        self.both_fail(RUN / "model.safetensors", ["was trained on mnist, --dataset says fashion-mnist"], "--dataset",
+                       "fashion-mnist")
+        self.both_fail(self.described(dataset="cifar"), ["was trained on cifar"])
+        self.fail_with(["data/fashion-mnist"], "eval", fashion, cwd=self.directory)
+
+    def test_class_names(self):
+        named = self.described(class_names="null,one,two,three,four,five,six,seven,eight,nine")
+        self.assertIn("digit.png: null (", self.succeed("predict", named, self.picture))
+        self.fail_with(["its classes are not those of mnist"], "eval", named, "--data", DATA)
+
+    def test_normalisation(self):
+        output = [self.succeed("eval", path, "--data", DATA).splitlines()[1]
+                  for path in (RUN / "model.safetensors", self.described(pixel_mean="0.1307", pixel_std="0.3081"),
+                               self.described(pixel_mean="0.5"), self.described(pixel_std="2"))]
+        self.assertEqual(output[0], output[1])
+        self.assertEqual(len(set(output)), 3)
+        answers = {self.succeed("predict", path, self.picture)
+                   for path in (RUN / "model.safetensors", self.described(pixel_std="0.5"))}
+        self.assertEqual(len(answers), 2)
+
+    def test_picture_size(self):
+        self.both_fail(self.described(image_size="1x32x32"), ["is for pictures of 32x32, and these are 28x28"])
+        self.both_fail(self.described(image_size="3x28x28"), ["image_size", "3x28x28"])
+
+    def test_other_test_images(self):
+        self.assertIn("note: these are other test images than", self.succeed(
+            "eval", self.described(tested_on="test 50 00000000"), "--data", DATA))
+        self.assertNotIn("note", self.succeed("eval", RUN / "best.safetensors", "--data", DATA))
+        self.assertNotIn("note", self.succeed("eval", self.described(tested_on="validation 50 00000000"),
+                                              "--data", DATA))
+
+    def test_weights_that_are_no_numbers(self):
+        data = (RUN / "model.safetensors").read_bytes()
+        for value in (float("nan"), float("inf")):
+            path = self.directory / "nan.safetensors"
+            path.write_bytes(data[:-4] + struct.pack("<f", value))
+            self.both_fail(path, ["NaN or infinite"])
+
+    def test_outputs_that_are_no_numbers(self):
+        path = self.directory / "large.safetensors"
+        data = (RUN / "model.safetensors").read_bytes()
+        length, = struct.unpack("<Q", data[:8])
+        header = json.loads(data[8:8 + length])
+        changed = bytearray(data)
+        begin, end = (8 + length + offset for offset in header["0.0.weight"]["data_offsets"])
+        changed[begin:end] = struct.pack("<f", 3e38) * ((end - begin) // 4)
+        path.write_bytes(changed)
+        self.both_fail(path, ["gives no probabilities"])
+
+    def test_figures_of_another(self):
+        out = self.directory / "figures"
+        arguments = ["eval", RUN / "model.safetensors", "--data", DATA, "--out"]
+        self.succeed(*arguments, out)
+        self.fail_with([out, "already", "--overwrite"], *arguments, out)
+        self.succeed(*arguments, out, "--overwrite")
+        for more in ([], ["--overwrite"]):
+            self.fail_with([RUN, "training run"], *arguments, RUN, *more)
 
 
 class Use(Test):

@@ -209,22 +209,16 @@ TEST_CASE("a report's log and tables follow from its epochs", "[report]") {
   CHECK(whole.ends_with("the end\n"));
 }
 
-TEST_CASE("of equal epochs the first is the best", "[report]") {
-  Report report({.out = {}, .model = {}, .tested_images = 50, .quiet = true});
-  for (const double accuracy : {40, 60, 60, 50})
-    report.add_epoch(epoch_of(static_cast<int>(report.epochs().size()) + 1, accuracy));
-  CHECK(report.best().epoch == 2);
-}
-
 TEST_CASE("of epochs equally good the first is the best", "[report]") {
   const TemporaryDirectory out;
-  Report report({.out = out / "run", .model = "a model", .heading = "heading\n", .quiet = true});
-  const std::vector<BatchTotals> batches = {{0.5, 1, 2}};
+  Report report({.out = out.path(), .model = "a model", .tested_images = 50, .quiet = true});
   const double train[] = {70, 90, 90, 80}, test[] = {60, 60, 50, 60};
   for (int i = 0; i < 4; ++i)
-    report.add_epoch({.epoch = i + 1, .train_accuracy = train[i], .test_accuracy = test[i]}, batches);
+    report.add_epoch({.metrics = {.epoch = i + 1, .train_accuracy = train[i], .test_accuracy = test[i]},
+                      .batches = {{0.5, 1, 2}}});
+  CHECK(report.best().epoch == 1);
   report.finish(1234, ConfusionMatrix(class_names(DatasetName::mnist)), "the end");
-  const std::string log = text_of(out / "run" / "train.log");
+  const std::string log = text_of(out / "train.log");
   CHECK(contains(log, "Best Train Accuracy: 90.00% (epoch 2)\n"));
   CHECK(contains(log, "Best Test Accuracy: 60.00% (epoch 1)\n"));
 }

@@ -123,6 +123,68 @@ TEST_CASE("OneCycleLr that steps once an epoch goes through the first few steps 
   }
 }
 
+TEST_CASE("a schedule that is given another's state goes on as that one", "[schedules]") {
+  const std::vector<Schedule> schedules = {
+      {},
+      StepLrOptions{.step_size = 3, .gamma = 0.5},
+      ReduceLrOnPlateauOptions{.factor = 0.5, .patience = 1, .threshold = 0.1},
+      OneCycleLrOptions{},
+      OneCycleLrOptions{.step = StepEvery::epoch},
+  };
+  const std::vector<double> losses = {1, 0.5, 0.5, 0.49, 0.5, 0.2, 0.2, 0.2};
+  for (const Schedule& schedule : schedules)
+    for (std::size_t change = 0; change < losses.size(); ++change) {
+      INFO("schedule " << schedule.index() << ", changed after epoch " << change);
+      Sgd sgd = optimizer(), other = optimizer();
+      const auto scheduler = make_scheduler(schedule, sgd, 24);
+      const auto epoch = [&](Sgd& of, Scheduler& by, double loss) {
+        std::vector<double> seen;
+        for (int batch = 0; batch < 3; ++batch) {
+          seen.insert(seen.end(), {of.learning_rate(), of.momentum()});
+          by.after_batch();
+        }
+        by.after_epoch(loss);
+        return seen;
+      };
+      for (std::size_t i = 0; i < change; ++i) epoch(sgd, *scheduler, losses[i]);
+      const auto successor = make_scheduler(schedule, other, 24);
+      successor->restore(scheduler->state());
+      other.set_learning_rate(sgd.learning_rate());
+      other.set_momentum(sgd.momentum());
+      for (std::size_t i = change; i < losses.size(); ++i)
+        CHECK(epoch(other, *successor, losses[i]) == epoch(sgd, *scheduler, losses[i]));
+    }
+}
+
+TEST_CASE("a schedule refuses a state of another kind", "[schedules]") {
+  Sgd sgd = optimizer();
+  const auto scheduler = make_scheduler(StepLrOptions{}, sgd, 10);
+  CHECK(error_of([&] {
+          scheduler->restore(std::vector<double>{1, 2});
+        }) == "schedule: a state of 2 numbers, expected 1");
+}
+
+TEST_CASE("only one-cycle depends on how long training is", "[schedules]") {
+  CHECK(depends_on_length(OneCycleLrOptions{}));
+  for (const Schedule& schedule :
+       {Schedule(), Schedule(StepLrOptions{}), Schedule(ReduceLrOnPlateauOptions{})})
+    CHECK_FALSE(depends_on_length(schedule));
+}
+
+TEST_CASE("ReduceLrOnPlateau makes no change of exactly epsilon", "[schedules]") {
+  // 0.5 to 0.25.
+  const auto last = [&](double epsilon) {
+    Sgd sgd = optimizer(0.5);
+    const auto scheduler =
+        make_scheduler(ReduceLrOnPlateauOptions{.factor = 0.5, .patience = 0, .epsilon = epsilon}, sgd, 10);
+    scheduler->after_epoch(1);
+    scheduler->after_epoch(1);
+    return sgd.learning_rate();
+  };
+  CHECK(last(0.25) == 0.5);
+  CHECK(last(0.2499) == 0.25);
+}
+
 TEST_CASE("a schedule refuses options that mean nothing", "[schedules]") {
   const auto error = [](const Schedule& schedule, std::int64_t batches = 100) {
     return error_of([&] {

@@ -6,6 +6,7 @@
 
 #include "catch.h"
 #include "idx_fixture.h"
+#include "kernelgrad/autograd.h"
 #include "kernelgrad/graph.h"
 #include "kernelgrad/ops.h"
 #include "kernelgrad/random.h"
@@ -350,6 +351,44 @@ TEST_CASE("Sgd refuses options that mean nothing", "[sgd]") {
   CHECK(contains(error({.nesterov = true}), "nesterov needs momentum"));
   CHECK(contains(error({.momentum = 0.9, .dampening = 0.1, .nesterov = true}), "nesterov"));
   CHECK(error({.learning_rate = 0, .momentum = 0.9, .nesterov = true}) == "nothing was thrown");
+}
+
+TEST_CASE("Sgd that is given another's velocities goes on as that one", "[sgd]") {
+  const SgdOptions options{.learning_rate = 0.1, .momentum = 0.9, .dampening = 0.25, .weight_decay = 0.01};
+  for (const kg::Device device : kg::testing::devices())
+    for (const kg::DType dtype : {kg::DType::float32, kg::DType::float64}) {
+      INFO(device.name() << " " << kg::name_of(dtype));
+      std::vector<Pair> first = pairs_of(options, dtype, device), second = pairs_of(options, dtype, device);
+      Sgd sgd(parameters_of(first), options), successor(parameters_of(second), options);
+      const auto step = [](Sgd& of, std::vector<Pair>& pairs, std::uint32_t address) {
+        for (Pair& pair : pairs) pair.give_gradient(address);
+        of.step();
+      };
+      for (std::size_t i = 0; i < first.size(); ++i)
+        CHECK((first[i].parameter.numel() == 0 || !sgd.velocity(i).defined()));
+      step(sgd, first, 1);
+      step(sgd, first, 2);
+      for (std::size_t i = 0; i < first.size(); ++i) {
+        second[i].parameter.set_grad({});
+        const kg::NoGrad no_grad;
+        second[i].parameter.copy_from(first[i].parameter);
+        successor.set_velocity(i, sgd.velocity(i).to(kg::Device::cpu()));
+      }
+      step(sgd, first, 3);
+      step(successor, second, 3);
+      for (std::size_t i = 0; i < first.size(); ++i) {
+        CHECK(kg::testing::same_bits(first[i].parameter, second[i].parameter));
+        CHECK(kg::testing::same_bits(sgd.velocity(i), successor.velocity(i)));
+      }
+    }
+}
+
+TEST_CASE("Sgd refuses a velocity that is none of its parameter's", "[sgd]") {
+  Sgd without({kg::Tensor::zeros({2})}, {.learning_rate = 0.1});
+  CHECK(contains(error_of([&] { without.set_velocity(0, kg::Tensor::zeros({2})); }), "without momentum"));
+  Sgd with({kg::Tensor::zeros({2})}, {.learning_rate = 0.1, .momentum = 0.9});
+  CHECK(error_of([&] { with.set_velocity(0, kg::Tensor::zeros({3})); }) ==
+        "Sgd: the velocity of parameter 0 is float32 [3], expected float32 [2]");
 }
 
 }  // namespace

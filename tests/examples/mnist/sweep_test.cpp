@@ -94,7 +94,18 @@ TEST_CASE("A fingerprint tells apart what is trained otherwise, and nothing else
   with([](Recipe& other) { other.schedule = StepLrOptions{.step_size = 3}; });
   with([](Recipe& other) { other.schedule = OneCycleLrOptions{}; });
   with([](Recipe& other) { other.schedule = OneCycleLrOptions{.step = StepEvery::epoch}; });
+  with([](Recipe& other) { other.schedule = OneCycleLrOptions{.pct_start = 0.2}; });
+  with([](Recipe& other) { other.schedule = OneCycleLrOptions{.div_factor = 9}; });
+  with([](Recipe& other) { other.schedule = OneCycleLrOptions{.final_div_factor = 9}; });
+  with([](Recipe& other) { other.schedule = OneCycleLrOptions{.base_momentum = 0.8}; });
+  with([](Recipe& other) { other.schedule = OneCycleLrOptions{.max_momentum = 0.9}; });
+  with([](Recipe& other) { other.schedule = StepLrOptions{.step_size = 3, .gamma = 0.2}; });
+  with([](Recipe& other) { other.schedule = ReduceLrOnPlateauOptions{}; });
+  with([](Recipe& other) { other.schedule = ReduceLrOnPlateauOptions{.factor = 0.2}; });
   with([](Recipe& other) { other.schedule = ReduceLrOnPlateauOptions{.patience = 2}; });
+  with([](Recipe& other) { other.schedule = ReduceLrOnPlateauOptions{.threshold = 0.1}; });
+  with([](Recipe& other) { other.schedule = ReduceLrOnPlateauOptions{.min_lr = 0.1}; });
+  with([](Recipe& other) { other.schedule = ReduceLrOnPlateauOptions{.epsilon = 0.1}; });
   with([](Recipe& other) {
     other.augmentation = [] { return Augmentation({RandomRotation{.degrees = 5}}); };
   });
@@ -113,6 +124,9 @@ TEST_CASE("A fingerprint tells apart what is trained otherwise, and nothing else
   });
   with([](Recipe& other) {
     other.network = [] { return kg::nn::Sequential{c3(1, 4, {dropout(0.2), functional_relu}), gap(26)}; };
+  });
+  with([](Recipe& other) {
+    other.network = [] { return kg::nn::Sequential{c3(1, 4), kg::nn::BatchNorm2d(4)}; };
   });
   with([](Recipe& other) {
     other.network = [] { return kg::nn::Sequential{c3(1, 4), kg::nn::BatchNorm2d(4, {.epsilon = 1e-3})}; };
@@ -216,6 +230,17 @@ TEST_CASE("A sweep trains every id with every seed and tables them", "[sweep]") 
   CHECK(contains(table,
                  "| s7_final          |      7,676 |    2 |  4.000 |  4.000 |  1.00 |  7.00 |     4.0 |"));
   CHECK(contains(text_of(fake.options.out / "table.csv"), "\ns7_final,7676,2,0,4,4,1,7,4,99.48,99.44,"));
+}
+
+TEST_CASE("A sweep on validation images compares with nothing that is published", "[sweep]") {
+  FakeSweep fake({"s7_final"}, {1});
+  fake.options.validation = 10;
+  fake.data = with_validation(std::move(fake.data), 10);
+  fake.run();
+  CHECK(contains(fake.calls(), " --validation 10\n"));
+  CHECK(contains(text_of(fake.options.out / "table.csv"), "\ns7_final,7676,1,0,1,1,1,1,4,,,\n"));
+  CHECK(!contains(text_of(fake.options.out / "table.md"), "99.48"));
+  CHECK(contains(text_of(fake.options.out / "table.md"), "Validation"));
 }
 
 TEST_CASE("A sweep trains only what is not there yet", "[sweep]") {
@@ -341,7 +366,8 @@ TEST_CASE("Two sweeps do not work in one folder", "[sweep]") {
 
 TEST_CASE("A sweep names what it cannot do", "[sweep]") {
   FakeSweep fake({"s7_final", "s8_final"}, {1});
-  CHECK(contains(error_of([&] { fake.run(); }), "unknown model \"s8_final\", expected one of: s7_iter1, "));
+  CHECK(contains(error_of([&] { fake.run(); }),
+                 "unknown model \"s8_final\" (did you mean s7_final?), expected one of: s7_iter1, "));
   CHECK(!std::filesystem::exists(fake.options.out));
   fake.options.ids = {"s7_final"};
   std::ofstream(fake.options.out) << "a file";

@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
@@ -12,6 +14,7 @@
 #include <thread>
 
 #include "catch.h"
+#include "checkpoint_info.h"
 #include "digits.h"
 #include "idx_fixture.h"
 #include "kernelgrad/kernelgrad.h"
@@ -109,6 +112,12 @@ TEST_CASE("training s7_final learns", "[trainer]") {
   CHECK(contains(result.last_line, "Goal not judged: it is one for the test images of MNIST"));
 }
 
+/// With the fewest digits that read back as the same.
+std::string text_of_number(double number) {
+  std::array<char, 32> text;
+  return {text.data(), std::to_chars(text.data(), text.data() + text.size(), number).ptr};
+}
+
 TEST_CASE("training leaves whole results", "[trainer]") {
   const TemporaryDirectory directory;
   const auto out = directory / "made" / "on the way";
@@ -120,8 +129,19 @@ TEST_CASE("training leaves whole results", "[trainer]") {
   CHECK(text_of(out / "metrics.csv") == metrics_csv(result.epochs));
 
   const kg::Checkpoint checkpoint = kg::load_checkpoint(out / "model.safetensors");
-  CHECK(checkpoint.metadata == std::map<std::string, std::string>{
-                                   {"format", "pt"}, {"model", "s7_final"}, {"epoch", "2"}, {"seed", "3"}});
+  CHECK(checkpoint.metadata ==
+        std::map<std::string, std::string>{{"format", "pt"},
+                                           {"kernelgrad", std::string(kg::version())},
+                                           {"model", "s7_final"},
+                                           {"dataset", "mnist"},
+                                           {"class_names", "0,1,2,3,4,5,6,7,8,9"},
+                                           {"pixel_mean", "0.1307"},
+                                           {"pixel_std", "0.3081"},
+                                           {"image_size", "1x28x28"},
+                                           {"tested_on", identity_of(data.test)},
+                                           {"accuracy", text_of_number(result.epochs[1].test_accuracy)},
+                                           {"epoch", "2"},
+                                           {"seed", "3"}});
   nn::Sequential network = load(recipe, out / "model.safetensors");
   const Evaluation evaluation = evaluate(network, data.test, kg::Device::cpu());
   CHECK(evaluation.loss == result.epochs.back().test_loss);
