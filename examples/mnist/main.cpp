@@ -403,6 +403,8 @@ int run_eval(const Arguments& given) {
   mnist::require_file(given.checkpoint);
   mnist::require_no_file(given.out);
   if (!given.out.empty()) mnist::require_font();
+  // Otherwise the checkpoint says which data set's folder it is.
+  if (!given.data.empty()) require_data(given);
   const auto [device, device_line] = choose_device(given);
   fmt::print("{}", device_line);
   auto [network, info] = load_network(given, device, stdout);
