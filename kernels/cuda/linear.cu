@@ -261,6 +261,8 @@ void sum_pieces(std::int64_t pieces, std::int64_t columns, const T* input, T* ou
 
 template <class T, Contiguous a_contiguous, Contiguous b_contiguous>
 void multiply(Product<T> p, Stream stream) {
+  // The third extent of an empty product may be of any size.
+  if (p.rows == 0 || p.columns == 0) return;
   const std::int64_t tiles = ceil_div(p.rows, tile_outer) * ceil_div(p.columns, tile_outer);
   const std::int64_t length = piece_length(p.inner, tiles), pieces = piece_count(p.inner, length);
   const auto launch_product = [&] {
@@ -321,6 +323,7 @@ void backward_weight(const LinearProblem& p, const T* input, const T* grad_outpu
 
 template <class T>
 void backward_bias(const LinearProblem& p, const T* grad_output, T* grad_bias, Stream stream) {
+  if (p.out_features == 0) return;
   const std::int64_t blocks = ceil_div(p.out_features, warp_size);
   const std::int64_t length = piece_length(p.rows, blocks), pieces = piece_count(p.rows, length);
   if (pieces == 1) return sum_pieces(p.rows, p.out_features, grad_output, grad_bias, stream);
