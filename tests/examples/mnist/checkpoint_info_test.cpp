@@ -62,7 +62,7 @@ TEST_CASE("a checkpoint cannot say just anything", "[checkpoint_info]") {
                                                         {"image_size", "3x28x28"},
                                                         {"image_size", "1x28"},
                                                         {"image_size", "1x28x28x1"}})
-    CHECK(contains(error_of([&] {
+    CHECK(contains(error_of([name = name, value = value] {
                      info_of({{name, value}});
                    }),
                    "its metadata have " + name + " \"" + value + "\", expected "));
