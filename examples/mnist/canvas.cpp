@@ -10,6 +10,10 @@
 #include "kernelgrad/error.h"
 #include "kernelgrad/io.h"
 
+// Fontconfig, through which Cairo finds its fonts, keeps them until the program ends. LeakSanitizer, in the
+// builds that have it, takes them for leaks.
+extern "C" const char* __lsan_default_suppressions() { return "leak:libfontconfig"; }
+
 namespace mnist {
 namespace {
 
@@ -140,8 +144,16 @@ void Canvas::set_font(const TextStyle& style) {
   cairo_select_font_face(context_.get(), "DejaVu Sans", CAIRO_FONT_SLANT_NORMAL,
                          style.bold ? CAIRO_FONT_WEIGHT_BOLD : CAIRO_FONT_WEIGHT_NORMAL);
   cairo_set_font_size(context_.get(), style.size);
+  cairo_scaled_font_t* const font = cairo_get_scaled_font(context_.get());
+  // Cairo says "out of memory" of a font file that cannot be opened as well.
+  if (const cairo_status_t status = cairo_scaled_font_status(font); status != CAIRO_STATUS_SUCCESS)
+    throw kg::Error(
+        fmt::format("figures: the font that fontconfig has for DejaVu Sans cannot be loaded ({}): its file "
+                    "cannot be read, or "
+                    "memory has run out",
+                    cairo_status_to_string(status)));
   // Cairo's own, which it takes without a word where fontconfig has none.
-  if (cairo_scaled_font_get_type(cairo_get_scaled_font(context_.get())) == CAIRO_FONT_TYPE_USER)
+  if (cairo_scaled_font_get_type(font) == CAIRO_FONT_TYPE_USER)
     throw kg::Error(
         "figures: the system has no font to write with, expected DejaVu Sans or any other that fontconfig "
         "finds; Debian's package fonts-dejavu-core has it");

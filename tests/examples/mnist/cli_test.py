@@ -43,19 +43,11 @@ def write_data(directory, repeat_train=1):
     return digits.write_data(directory, TRAIN_IMAGES, TEST_IMAGES, repeat_train)
 
 
-def write_lsan_suppressions(directory):
-    """fontconfig keeps its caches to the end of the process, which LeakSanitizer takes for leaks."""
-    path = directory / "lsan.txt"
-    path.write_text("leak:libfontconfig\n")
-    given = os.environ.get("LSAN_OPTIONS")
-    return ":".join(filter(None, [given, f"suppressions={path}", "print_suppressions=0"]))
-
-
 def setUpModule():
     global ROOT, DATA, TEST_SET, ENVIRONMENT, RUN, TRAINING
     ROOT = Path(tempfile.mkdtemp(prefix="kernelgrad-cli-"))
     unittest.addModuleCleanup(shutil.rmtree, ROOT)
-    ENVIRONMENT = {**os.environ, "LSAN_OPTIONS": write_lsan_suppressions(ROOT), "TERM": "xterm"}
+    ENVIRONMENT = {**os.environ, "TERM": "xterm"}
     ENVIRONMENT.pop("MNIST_DIR", None)
     DATA = ROOT / "data set"
     TEST_SET = write_data(DATA)

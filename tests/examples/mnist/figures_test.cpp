@@ -19,10 +19,6 @@
 #include "kernelgrad/error.h"
 #include "plot.h"
 
-// Fontconfig, through which Cairo finds its fonts, keeps them until the program ends and is reported as
-// leaking.
-extern "C" const char* __lsan_default_suppressions() { return "leak:libfontconfig"; }
-
 namespace mnist {
 namespace {
 
