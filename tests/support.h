@@ -74,17 +74,6 @@ inline std::string difference(const Tensor& actual, const reference::Values& exp
   return "";
 }
 
-/// As above, within tolerance * (the largest element expected): for tensors whose elements are alike in size
-/// and in what they were computed from. Where they are not, expected_run() says what each may deviate by.
-inline std::string difference(const Tensor& actual, const Tensor& expected, double tolerance) {
-  if (!actual.defined() || !expected.defined())
-    return actual.defined() == expected.defined() ? "" : "undefined";
-  const std::vector<double> sum = to_doubles(expected);
-  double largest = 0;
-  for (const double value : sum) largest = std::max(largest, std::abs(value));
-  return difference(actual, {expected.shape(), sum, std::vector<double>(sum.size(), largest)}, tolerance);
-}
-
 /// True if shape, dtype and every bit of the elements are equal.
 inline bool same_bits(const Tensor& a, const Tensor& b) {
   if (!a.defined() || !b.defined()) return a.defined() == b.defined();
@@ -141,6 +130,13 @@ inline reference::Values with_terms(const Tensor& element, const std::vector<Ten
       result.terms[i] += 2 * std::abs(there[i] - values[i]) / (last_bit * static_cast<double>(moved.size()));
   }
   return result;
+}
+
+/// As above, within tolerance * (the element itself): for what is no sum in which terms cancel.
+inline std::string difference(const Tensor& actual, const Tensor& expected, double tolerance) {
+  if (!actual.defined() || !expected.defined())
+    return actual.defined() == expected.defined() ? "" : "undefined";
+  return difference(actual, with_terms(expected, {}), tolerance);
 }
 
 struct Run {

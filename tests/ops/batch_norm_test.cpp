@@ -58,6 +58,13 @@ Inputs inputs_of(const BatchNormProblem& p, bool affine, DType dtype, Device dev
           move(per_channel(4000) * 0.5 + ones)};
 }
 
+Inputs in_dtype(const Inputs& inputs, DType dtype) {
+  Inputs result{{}, inputs.running_mean.to(dtype), inputs.running_var.to(dtype)};
+  for (const Tensor& input : inputs.differentiable)
+    result.differentiable.push_back(input.defined() ? input.to(dtype) : Tensor());
+  return result;
+}
+
 /// Every call draws the same mask and leaves the given running statistics as they are.
 Function function_of(const BatchNormProblem& p, const Configuration& configuration, const Inputs& inputs) {
   return [=](const std::vector<Tensor>& t) {
@@ -95,17 +102,22 @@ reference::Values normalized(const BatchNormProblem& p, const Configuration& con
                                doubles_or_none(t[1]), doubles_or_none(t[2]));
 }
 
+/// What dropout multiplies each element by.
+std::vector<double> dropout_factors(const Shape& shape, const Configuration& configuration) {
+  Generator generator(7);
+  const Tensor ones = Tensor::ones(shape);
+  std::vector<double> factors = to_doubles(dropout(ones, configuration.dropout, generator));
+  for (double& factor : factors) factor = factor == 0 ? 0 : 1 / (1 - configuration.dropout);
+  return factors;
+}
+
 /// relu_after and dropout, by the separate operations' rules.
 reference::Values finished(reference::Values y, const Configuration& configuration) {
-  Generator generator(7);
-  const Tensor kept = configuration.dropout > 0
-                          ? dropout(Tensor::ones(y.shape), configuration.dropout, generator)
-                          : Tensor::ones(y.shape);
+  const std::vector<double> factors = dropout_factors(y.shape, configuration);
   for (std::size_t i = 0; i < y.sum.size(); ++i) {
-    const double factor = kept.data<float>()[i] == 0 ? 0 : 1 / (1 - configuration.dropout);
     if (configuration.relu_after) y.sum[i] = std::max(y.sum[i], 0.0);
-    y.sum[i] *= factor;
-    y.terms[i] *= factor;
+    y.sum[i] *= factors[i];
+    y.terms[i] *= factors[i];
   }
   return y;
 }
@@ -183,24 +195,36 @@ TEST_CASE("batch_norm passes the gradient check", "[batch_norm][gradcheck]") {
   }
 }
 
-TEST_CASE("batch_norm's gradients in float32 agree with those in float64", "[batch_norm]") {
+void check_gradient_values(const BatchNormProblem& p, const Configuration& configuration, DType dtype,
+                           const Inputs& smooth) {
+  INFO(configuration.describe() << ", " << name_of(dtype));
+  const Inputs inputs = in_dtype(smooth, dtype);
+  const Run actual = run(function_of(p, configuration, inputs), requiring(inputs.differentiable));
+  std::vector<double> gradient = to_doubles(random(actual.output.shape(), dtype, 99));
+  const std::vector<double> factors = dropout_factors(actual.output.shape(), configuration);
+  for (std::size_t i = 0; i < gradient.size(); ++i) gradient[i] *= factors[i];
+  const std::vector<Tensor>& t = inputs.differentiable;
+  const reference::BatchNormGradients expected = reference::batch_norm_backward(
+      with(p, configuration), moments_of(p, configuration, inputs), configuration.training, to_doubles(t[0]),
+      doubles_or_none(t[1]), doubles_or_none(t[2]), gradient);
+  const double tolerance = dtype == DType::float32 ? 5e-7 : 1e-12;
+  CHECK(difference(actual.gradients[0], expected.input, tolerance) == "");
+  if (!configuration.affine) return;
+  CHECK(difference(actual.gradients[1], expected.gamma, tolerance) == "");
+  CHECK(difference(actual.gradients[2], expected.beta, tolerance) == "");
+}
+
+TEST_CASE("batch_norm's gradients agree with their formula", "[batch_norm]") {
   const auto check = [](Device device, const BatchNormProblem& p) {
     for (const Configuration& configuration : every_configuration()) {
-      INFO(configuration.describe());
       const Inputs inputs = smooth_inputs(p, configuration, device);
-      // Its formula takes differences of terms that the jitter of expected_run() leaves as they are.
-      std::vector<Tensor> single, twice;
-      for (const Tensor& input : inputs.differentiable) {
-        single.push_back(input.defined() ? input.to(DType::float32) : Tensor());
-        twice.push_back(input.defined() ? single.back().to(DType::float64) : Tensor());
-      }
-      const Function function = function_of(p, configuration, inputs);
-      const Run actual = run(function, requiring(single)), expected = run(function, requiring(twice));
-      for (std::size_t i = 0; i < 3; ++i)
-        CHECK(difference(actual.gradients[i], expected.gradients[i], 3e-5) == "");
+      for (const DType dtype : {DType::float32, DType::float64})
+        check_gradient_values(p, configuration, dtype, inputs);
     }
   };
-  for_each_case(cases::batch_norm, check);
+  SECTION("small problems") { for_each_case(cases::batch_norm, check); }
+  SECTION("the layers of s7_final") { for_each_case(cases::batch_norm_s7_final, check); }
+  SECTION("large problems") { for_each_case(cases::batch_norm_large, check); }
 }
 
 TEST_CASE("batch_norm gives each gradient alone as it gives all", "[batch_norm]") {
@@ -306,21 +330,23 @@ TEST_CASE("batch_norm moves the running statistics in training, and only there",
 }
 
 TEST_CASE("batch_norm's backward uses the statistics of its forward", "[batch_norm]") {
-  const bool training = GENERATE(false, true);
+  const bool training = GENERATE(false, true), relu_after = GENERATE(false, true);
   const BatchNormProblem p{.n = 3, .channels = 2, .plane = 5};
   for (const Device device : devices()) {
-    INFO(device.name());
+    INFO(device.name() << (training ? ", training" : "") << (relu_after ? ", relu after" : ""));
     const Inputs inputs = inputs_of(p, true, DType::float64, device);
-    const auto gradient = [&](bool disturb) {
-      Tensor x = inputs.differentiable[0].clone().set_requires_grad();
-      Tensor mean = inputs.running_mean.clone(), var = inputs.running_var.clone();
-      const Tensor y = batch_norm(x, inputs.differentiable[1], inputs.differentiable[2], mean, var,
-                                  {.training = training});
-      if (disturb) mean.copy_from(mean * 3), var.copy_from(var * 5);
-      y.backward(random(y.shape(), DType::float64, 99, device));
-      return x.grad();
+    const auto gradients = [&](bool disturb) {
+      const Function disturbed = [&](const std::vector<Tensor>& t) {
+        Tensor mean = inputs.running_mean.clone(), var = inputs.running_var.clone();
+        const Tensor y =
+            batch_norm(t[0], t[1], t[2], mean, var, {.training = training, .relu_after = relu_after});
+        if (disturb) mean.copy_from(mean * 3), var.copy_from(var * 5);
+        return y;
+      };
+      return run(disturbed, requiring(inputs.differentiable)).gradients;
     };
-    CHECK(same_bits(gradient(true), gradient(false)));
+    const std::vector<Tensor> expected = gradients(false), actual = gradients(true);
+    for (std::size_t i = 0; i < 3; ++i) CHECK(same_bits(actual[i], expected[i]));
   }
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 
 #include "kernels/batch_norm.h"
 #include "reference/values.h"
@@ -50,6 +51,60 @@ inline Values batch_norm(const kernels::BatchNormProblem& p, const std::vector<C
     if (!beta.empty()) output.add(index, beta[c]);
   }
   return output;
+}
+
+struct BatchNormGradients {
+  Values input, gamma, beta;
+};
+
+/// The gradients of the sum of relu_after(output) * gradient, where mean and variance depend on the input
+/// (`batch_statistics`) or not. With n values a channel, their standardised values s and incoming gradients
+/// g:
+///
+///   gamma: sum(g * s)    beta: sum(g)    input: gamma / sqrt(variance + epsilon) * (g - sum(g) / n - s *
+///   sum(g * s) / n)
+///
+/// A standardised value is a difference, and its rounding is in proportion to what it is the difference of.
+inline BatchNormGradients batch_norm_backward(const kernels::BatchNormProblem& p,
+                                              const std::vector<ChannelMoments>& moments,
+                                              bool batch_statistics, const std::vector<double>& input,
+                                              const std::vector<double>& gamma,
+                                              const std::vector<double>& beta, std::vector<double> gradient) {
+  const Values output = batch_norm(p, moments, input, gamma, beta);
+  BatchNormGradients result{Values({p.n, p.channels, p.plane}), Values({p.channels}), Values({p.channels})};
+  struct Standardised {
+    double inv_std, value, terms;
+  };
+  const auto standardised = [&](std::size_t i, std::size_t c) -> Standardised {
+    const double x = p.relu_before ? std::max(input[i], 0.0) : input[i], mean = moments[c].mean;
+    const double inv_std = 1 / std::sqrt(moments[c].biased_variance + p.epsilon);
+    return {inv_std, (x - mean) * inv_std, (std::abs(x) + std::abs(mean)) * inv_std};
+  };
+  const auto channel_of = [&](std::size_t i) {
+    return i / static_cast<std::size_t>(p.plane) % static_cast<std::size_t>(p.channels);
+  };
+  for (std::size_t i = 0; i < input.size(); ++i) {
+    const std::size_t c = channel_of(i);
+    if (p.relu_after && output.sum[i] <= 0) gradient[i] = 0;
+    const Standardised s = standardised(i, c);
+    result.gamma.sum[c] += gradient[i] * s.value;
+    result.gamma.terms[c] += std::abs(gradient[i]) * s.terms;
+    result.beta.add(static_cast<std::int64_t>(c), gradient[i]);
+  }
+  const double count = static_cast<double>(p.n * p.plane), share = batch_statistics ? 1 / count : 0;
+  for (std::size_t i = 0; i < input.size(); ++i) {
+    if (p.relu_before && input[i] <= 0) continue;
+    const std::size_t c = channel_of(i);
+    const Standardised s = standardised(i, c);
+    const double scale = (gamma.empty() ? 1 : gamma[c]) * s.inv_std;
+    result.input.sum[i] =
+        scale * (gradient[i] - share * (result.beta.sum[c] + s.value * result.gamma.sum[c]));
+    result.input.terms[i] =
+        std::abs(scale) *
+        (std::abs(gradient[i]) + share * (result.beta.terms[c] + std::abs(s.value) * result.gamma.terms[c] +
+                                          s.terms * std::abs(result.gamma.sum[c])));
+  }
+  return result;
 }
 
 }  // namespace kg::reference

@@ -18,13 +18,19 @@
 #include "kernels/cudnn.h"
 #include "kernels/cudnn/context.h"
 #include "kernels/cudnn/pool2d.h"
+#include "kernels/dropout.h"
 #include "kernels/global_avg_pool2d.h"
 #include "kernels/log_softmax.h"
 #include "kernels/max_pool2d.h"
+#include "reference/batch_norm.h"
+#include "reference/conv2d.h"
+#include "reference/linear.h"
+#include "reference/log_softmax.h"
+#include "reference/pool2d.h"
 #include "support.h"
 
-/// Every function of every table of cuDNN's and cuBLAS's: against our own kernels, recorded as a graph
-/// against itself, and on what it does not take.
+/// Every function of every table of cuDNN's and cuBLAS's: against the formula, as our own kernels, recorded
+/// as a graph against itself, and on what it does not take.
 namespace kg::kernels::cudnn {
 namespace {
 
@@ -41,8 +47,7 @@ using namespace testing;
 template <class T>
 constexpr DType dtype_of = std::is_same_v<T, float> ? DType::float32 : DType::float64;
 
-/// In proportion to a result's largest element, or to the largest of what it was computed from, which is 1:
-/// sums can come out small by chance.
+/// In proportion to the terms that an element is the sum of.
 template <class T>
 constexpr double tolerance = std::is_same_v<T, float> ? 2e-6 : 1e-13;
 
@@ -61,25 +66,26 @@ std::vector<Tensor> unwritten(const std::vector<Shape>& shapes) {
   return arrays;
 }
 
-/// As testing::difference(), with the tolerance above.
-template <class T>
-std::string deviation(const Tensor& actual, const Tensor& expected) {
-  const std::vector<double> values = to_doubles(expected);
-  double scale = 1;
-  for (const double value : values) scale = std::max(scale, std::abs(value));
-  return difference(actual, {expected.shape(), values, std::vector<double>(values.size(), scale)},
-                    tolerance<T>);
+/// Rounding errors are of either sign, and the terms of long sums add up to far more: no element may deviate
+/// by more than the largest one justifies, nor by more than its own terms do.
+reference::Values limited(reference::Values formula) {
+  double largest = 1;
+  for (const double value : formula.sum) largest = std::max(largest, std::abs(value));
+  for (double& terms : formula.terms) terms = std::min(terms, largest);
+  return formula;
 }
 
 /// Calls a table's functions, which leave their results in the arrays.
 template <class Kernels>
 using Call = std::function<void(const Kernels&, const std::vector<Tensor>&)>;
 
-/// Checks that the two tables give the same results, of the given shapes, and that cuDNN's gives the same
-/// bits from a graph.
+/// Checks that the two tables give the same results, which by the formulas are as given, and that cuDNN's
+/// gives the same bits from a graph.
 template <class T, class Kernels>
-void compare(const Kernels& native, const Kernels& library, const std::vector<Shape>& shapes,
+void compare(const Kernels& native, const Kernels& library, const std::vector<reference::Values>& formulas,
              const Call<Kernels>& call) {
+  std::vector<Shape> shapes;
+  for (const reference::Values& formula : formulas) shapes.push_back(formula.shape);
   const std::vector<Tensor> expected = unwritten<T>(shapes), actual = unwritten<T>(shapes),
                             replayed = unwritten<T>(shapes);
   call(native, expected);
@@ -88,7 +94,9 @@ void compare(const Kernels& native, const Kernels& library, const std::vector<Sh
   graph.replay();
   for (std::size_t i = 0; i < shapes.size(); ++i) {
     INFO("result " << i << (std::is_same_v<T, float> ? ", float" : ", double"));
-    CHECK(deviation<T>(actual[i], expected[i]) == "");
+    const reference::Values formula = limited(formulas[i]);
+    CHECK(difference(actual[i], formula, tolerance<T>) == "");
+    CHECK(difference(expected[i], formula, tolerance<T>) == "");
     CHECK(same_bits(replayed[i], actual[i]));
   }
 }
@@ -117,9 +125,12 @@ void compare_conv2d(const Conv2dProblem& p) {
       output_shape{p.n, p.c_out, p.out_h(), p.out_w()};
   const Tensor input = on_cuda<T>(input_shape, 1), weight = on_cuda<T>(weight_shape, 2),
                bias = on_cuda<T>({p.c_out}, 3), grad_output = on_cuda<T>(output_shape, 4);
+  const std::vector<double> x = to_doubles(input), w = to_doubles(weight);
+  const auto gradients = reference::conv2d_backward(p, x, w, to_doubles(grad_output));
   compare<T, Conv2dKernels<T>>(
       cuda::conv2d<T>(), cudnn::conv2d<T>(),
-      {output_shape, output_shape, input_shape, weight_shape, {p.c_out}},
+      {reference::conv2d(p, x, w, to_doubles(bias)), reference::conv2d(p, x, w, {}), gradients.input,
+       gradients.weight, gradients.bias},
       [&](const Conv2dKernels<T>& k, const std::vector<Tensor>& results) {
         k.forward(p, raw<T>(input), raw<T>(weight), raw<T>(bias), raw<T>(results[0]), {});
         k.forward(p, raw<T>(input), raw<T>(weight), nullptr, raw<T>(results[1]), {});
@@ -149,23 +160,21 @@ class WithOptions {
   Options before_;
 };
 
-/// The largest deviation of cuDNN's gradient of the weight from ours, in proportion to its largest element.
+/// The largest deviation of cuDNN's gradient of the weight from the formula, in proportion to its terms,
+/// limited().
 double weight_gradient_deviation(const Conv2dProblem& p) {
   const Tensor input = on_cuda<float>({p.n, p.c_in, p.h, p.w}, 1),
-               grad_output = on_cuda<float>({p.n, p.c_out, p.out_h(), p.out_w()}, 2);
-  const std::vector<Tensor> gradients = unwritten<float>(
-      {{p.c_out, p.c_in / p.groups, p.k_h, p.k_w}, {p.c_out, p.c_in / p.groups, p.k_h, p.k_w}});
-  cuda::conv2d<float>().backward_weight(p, raw<float>(input), raw<float>(grad_output),
-                                        raw<float>(gradients[0]), {});
-  conv2d<float>().backward_weight(p, raw<float>(input), raw<float>(grad_output), raw<float>(gradients[1]),
-                                  {});
-  const std::vector<double> expected = to_doubles(gradients[0]), actual = to_doubles(gradients[1]);
-  double deviation = 0, largest = 0;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    deviation = std::max(deviation, std::abs(actual[i] - expected[i]));
-    largest = std::max(largest, std::abs(expected[i]));
-  }
-  return deviation / largest;
+               weight = on_cuda<float>({p.c_out, p.c_in / p.groups, p.k_h, p.k_w}, 3),
+               grad_output = on_cuda<float>({p.n, p.c_out, p.out_h(), p.out_w()}, 2),
+               gradient = unwritten<float>({weight.shape()})[0];
+  conv2d<float>().backward_weight(p, raw<float>(input), raw<float>(grad_output), raw<float>(gradient), {});
+  const std::vector<double> actual = to_doubles(gradient);
+  const reference::Values expected = limited(
+      reference::conv2d_backward(p, to_doubles(input), to_doubles(weight), to_doubles(grad_output)).weight);
+  double deviation = 0;
+  for (std::size_t i = 0; i < actual.size(); ++i)
+    deviation = std::max(deviation, std::abs(actual[i] - expected.sum[i]) / expected.terms[i]);
+  return deviation;
 }
 
 TEST_CASE("cuDNN's convolution is as exact as the options ask for", "[cudnn][conv2d]") {
@@ -199,9 +208,12 @@ TEST_CASE("cuBLAS's linear is ours", "[cudnn][linear]") {
           output_shape{p.rows, p.out_features};
       const Tensor input = on_cuda<T>(input_shape, 1), weight = on_cuda<T>(weight_shape, 2),
                    bias = on_cuda<T>({p.out_features}, 3), grad_output = on_cuda<T>(output_shape, 4);
+      const std::vector<double> x = to_doubles(input), w = to_doubles(weight);
+      const auto gradients = reference::linear_backward(p, x, w, to_doubles(grad_output));
       compare<T, LinearKernels<T>>(
           cuda::linear<T>(), cudnn::linear<T>(),
-          {output_shape, output_shape, input_shape, weight_shape, {p.out_features}},
+          {reference::linear(p, x, w, to_doubles(bias)), reference::linear(p, x, w, {}), gradients.input,
+           gradients.weight, gradients.bias},
           [&](const LinearKernels<T>& k, const std::vector<Tensor>& results) {
             k.forward(p, raw<T>(input), raw<T>(weight), raw<T>(bias), raw<T>(results[0]), {});
             k.forward(p, raw<T>(input), raw<T>(weight), nullptr, raw<T>(results[1]), {});
@@ -215,37 +227,121 @@ TEST_CASE("cuBLAS's linear is ours", "[cudnn][linear]") {
   });
 }
 
+/// relu_after and dropout, whose factors are given.
+reference::Values finished(const BatchNormProblem& p, reference::Values y,
+                           const std::vector<double>& factors) {
+  for (std::size_t i = 0; i < y.sum.size(); ++i) {
+    if (p.relu_after) y.sum[i] = std::max(y.sum[i], 0.0);
+    y.sum[i] *= factors[i];
+    y.terms[i] *= factors[i];
+  }
+  return y;
+}
+
+std::vector<double> dropout_factors(const BatchNormProblem& p) {
+  std::vector<double> factors(static_cast<std::size_t>(p.n * p.channels * p.plane), 1);
+  if (p.dropout.p > 0)
+    cpu::dropout<double>().apply(p.dropout, std::ssize(factors), factors.data(), factors.data(), {});
+  return factors;
+}
+
+/// The mean of each channel.
+reference::Values means(const BatchNormProblem& p, const std::vector<double>& x) {
+  reference::Values result({p.channels});
+  for (std::size_t i = 0; i < x.size(); ++i)
+    result.add(static_cast<std::int64_t>(i) / p.plane % p.channels,
+               (p.relu_before ? std::max(x[i], 0.0) : x[i]) / static_cast<double>(p.n * p.plane));
+  return result;
+}
+
+reference::Values inverse_deviations(const BatchNormProblem& p,
+                                     const std::vector<reference::ChannelMoments>& moments) {
+  reference::Values result({p.channels});
+  for (std::size_t c = 0; c < moments.size(); ++c)
+    result.add(static_cast<std::int64_t>(c), 1 / std::sqrt(moments[c].biased_variance + p.epsilon));
+  return result;
+}
+
+/// (1 - momentum) of what was there and momentum of what the batch has.
+reference::Values moved(const std::vector<double>& before, const reference::Values& batch, double momentum) {
+  reference::Values result = batch;
+  for (std::size_t c = 0; c < before.size(); ++c) {
+    result.sum[c] = momentum * batch.sum[c] + (1 - momentum) * before[c];
+    result.terms[c] = momentum * batch.terms[c] + (1 - momentum) * std::abs(before[c]);
+  }
+  return result;
+}
+
+struct BatchNormInputs {
+  Tensor input, grad_output, gamma, beta, mean, var;
+};
+
+/// Of every result of compare_batch_norm().
+std::vector<reference::Values> batch_norm_formulas(const BatchNormProblem& p, const BatchNormInputs& inputs,
+                                                   double momentum) {
+  const auto doubles = [](const Tensor& t) { return t.defined() ? to_doubles(t) : std::vector<double>(); };
+  const std::vector<double> x = doubles(inputs.input), gamma = doubles(inputs.gamma),
+                            beta = doubles(inputs.beta), mean = doubles(inputs.mean),
+                            var = doubles(inputs.var), factors = dropout_factors(p);
+  std::vector<double> gradient = doubles(inputs.grad_output);
+  for (std::size_t i = 0; i < gradient.size(); ++i) gradient[i] *= factors[i];
+  const std::vector<reference::ChannelMoments> moments = reference::batch_moments(p, x);
+  std::vector<reference::ChannelMoments> given;
+  reference::Values batch_var({p.channels});
+  for (std::size_t c = 0; c < moments.size(); ++c) {
+    given.push_back({mean[c], var[c], var[c]});
+    batch_var.add(static_cast<std::int64_t>(c), moments[c].unbiased_variance);
+  }
+  const auto output = [&](const std::vector<reference::ChannelMoments>& by) {
+    return finished(p, reference::batch_norm(p, by, x, gamma, beta), factors);
+  };
+  const auto [of_input, of_gamma, of_beta] =
+      reference::batch_norm_backward(p, moments, true, x, gamma, beta, gradient);
+  return {output(moments),
+          means(p, x),
+          inverse_deviations(p, moments),
+          moved(mean, means(p, x), momentum),
+          moved(var, batch_var, momentum),
+          of_input,
+          of_gamma,
+          of_beta,
+          of_input,
+          of_gamma,
+          of_beta,
+          output(given),
+          inverse_deviations(p, given)};
+}
+
 /// Forward in training, its backward with and without each gradient, and forward in inference. The running
 /// statistics, which every call moves on, are results too: each call begins with the same.
 template <class T>
 void compare_batch_norm(const BatchNormProblem& p, bool affine) {
   INFO(describe(p) << (affine ? ", affine" : ""));
+  constexpr double momentum = 0.3;
   const Shape shape{p.n, p.channels, p.plane}, channels{p.channels};
-  const Tensor input = on_cuda<T>(shape, 1), grad_output = on_cuda<T>(shape, 2),
-               gamma = affine ? on_cuda<T>(channels, 3) : Tensor(),
-               beta = affine ? on_cuda<T>(channels, 4) : Tensor(), given_mean = on_cuda<T>(channels, 5),
-               given_var = on_cuda<T>(channels, 6) * 0.5 +
-                           Tensor::ones(channels, {.dtype = dtype_of<T>, .device = Device::cuda()});
+  const Tensor ones = Tensor::ones(channels, {.dtype = dtype_of<T>, .device = Device::cuda()});
+  const BatchNormInputs inputs = {.input = on_cuda<T>(shape, 1),
+                                  .grad_output = on_cuda<T>(shape, 2),
+                                  .gamma = affine ? on_cuda<T>(channels, 3) : Tensor(),
+                                  .beta = affine ? on_cuda<T>(channels, 4) : Tensor(),
+                                  .mean = on_cuda<T>(channels, 5),
+                                  .var = on_cuda<T>(channels, 6) * 0.5 + ones};
   Tensor batches = Tensor::zeros({}, {.dtype = DType::int64, .device = Device::cuda()});
-  const auto* x = raw<T>(input);
-  compare<T, BatchNormKernels<T>>(cuda::batch_norm<T>(), cudnn::batch_norm<T>(),
-                                  {shape, channels, channels, channels, channels, shape, channels, channels,
-                                   shape, channels, channels, shape, channels},
-                                  [&](const BatchNormKernels<T>& k, const std::vector<Tensor>& results) {
-                                    const auto at = [&](std::size_t i) { return raw<T>(results[i]); };
-                                    Tensor(results[3]).copy_from(given_mean);
-                                    Tensor(results[4]).copy_from(given_var);
-                                    k.forward_training(p, x, raw<T>(gamma), raw<T>(beta), 0.3, at(3), at(4),
-                                                       raw<std::int64_t>(batches), at(1), at(2), at(0), {});
-                                    k.backward(p, true, x, raw<T>(grad_output), raw<T>(gamma), raw<T>(beta),
-                                               at(1), at(2), at(5), at(6), at(7), {});
-                                    k.backward(p, true, x, raw<T>(grad_output), raw<T>(gamma), raw<T>(beta),
-                                               at(1), at(2), at(8), nullptr, nullptr, {});
-                                    k.backward(p, true, x, raw<T>(grad_output), raw<T>(gamma), raw<T>(beta),
-                                               at(1), at(2), nullptr, at(9), at(10), {});
-                                    k.forward_inference(p, x, raw<T>(gamma), raw<T>(beta), raw<T>(given_mean),
-                                                        raw<T>(given_var), at(12), at(11), {});
-                                  });
+  const T *x = raw<T>(inputs.input), *g = raw<T>(inputs.grad_output), *gamma = raw<T>(inputs.gamma),
+          *beta = raw<T>(inputs.beta);
+  compare<T, BatchNormKernels<T>>(
+      cuda::batch_norm<T>(), cudnn::batch_norm<T>(), batch_norm_formulas(p, inputs, momentum),
+      [&](const BatchNormKernels<T>& k, const std::vector<Tensor>& results) {
+        const auto at = [&](std::size_t i) { return raw<T>(results[i]); };
+        Tensor(results[3]).copy_from(inputs.mean);
+        Tensor(results[4]).copy_from(inputs.var);
+        k.forward_training(p, x, gamma, beta, momentum, at(3), at(4), raw<std::int64_t>(batches), at(1),
+                           at(2), at(0), {});
+        k.backward(p, true, x, g, gamma, beta, at(1), at(2), at(5), at(6), at(7), {});
+        k.backward(p, true, x, g, gamma, beta, at(1), at(2), at(8), nullptr, nullptr, {});
+        k.backward(p, true, x, g, gamma, beta, at(1), at(2), nullptr, at(9), at(10), {});
+        k.forward_inference(p, x, gamma, beta, raw<T>(inputs.mean), raw<T>(inputs.var), at(12), at(11), {});
+      });
   // One for each table, one for the replay.
   CHECK(batches.to_vector<std::int64_t>() == std::vector<std::int64_t>{3});
 }
@@ -268,14 +364,23 @@ TEST_CASE("cuDNN's batch norm with what stands around it is ours", "[cudnn][batc
 TEST_CASE("cuDNN's batch norm does without running statistics", "[cudnn][batch_norm]") {
   NEEDS_CUDNN();
   const BatchNormProblem p = cases::batch_norm[4];
-  const Shape shape{p.n, p.channels, p.plane}, channels{p.channels};
-  const Tensor input = on_cuda<float>(shape, 1);
+  const Tensor input = on_cuda<float>({p.n, p.channels, p.plane}, 1);
+  const std::vector<double> x = to_doubles(input);
+  const auto moments = reference::batch_moments(p, x);
   compare<float, BatchNormKernels<float>>(
-      cuda::batch_norm<float>(), cudnn::batch_norm<float>(), {shape, channels, channels},
+      cuda::batch_norm<float>(), cudnn::batch_norm<float>(),
+      {reference::batch_norm(p, moments, x, {}, {}), means(p, x), inverse_deviations(p, moments)},
       [&](const BatchNormKernels<float>& k, const std::vector<Tensor>& results) {
         k.forward_training(p, raw<float>(input), nullptr, nullptr, 0.1, nullptr, nullptr, nullptr,
                            raw<float>(results[1]), raw<float>(results[2]), raw<float>(results[0]), {});
       });
+}
+
+reference::Pooled mean_of_planes(std::int64_t planes, std::int64_t h, std::int64_t w,
+                                 const std::vector<double>& x, const std::vector<double>& gradient) {
+  const Pool2dProblem whole{
+      .planes = planes, .h = h, .w = w, .k_h = h, .k_w = w, .stride_h = h, .stride_w = w};
+  return reference::avg_pool2d(whole, true, x, gradient);
 }
 
 TEST_CASE("cuDNN's pooling is ours where no two values are equal", "[cudnn][pool2d]") {
@@ -288,24 +393,29 @@ TEST_CASE("cuDNN's pooling is ours where no two values are equal", "[cudnn][pool
                    grad_output = on_cuda<T>(output_shape, 2),
                    argmax = Tensor::empty(output_shape, {.dtype = DType::int32, .device = Device::cuda()});
       CHECK(!cudnn::max_pool2d<T>().uses_argmax);
+      const std::vector<double> x = to_doubles(input), gradient = to_doubles(grad_output);
+      const reference::Pooled largest = reference::max_pool2d(p, x, gradient);
       compare<T, MaxPool2dKernels<T>>(
-          cuda::max_pool2d<T>(), cudnn::max_pool2d<T>(), {output_shape, input_shape},
+          cuda::max_pool2d<T>(), cudnn::max_pool2d<T>(), {largest.output, largest.input_gradient},
           [&](const MaxPool2dKernels<T>& k, const std::vector<Tensor>& results) {
             std::int32_t* winners = k.uses_argmax ? raw<std::int32_t>(argmax) : nullptr;
             k.forward(p, raw<T>(input), raw<T>(results[0]), winners, {});
             k.backward(p, raw<T>(input), raw<T>(results[0]), raw<T>(grad_output), winners, raw<T>(results[1]),
                        {});
           });
-      for (const bool count_include_pad : {false, true})
+      for (const bool count_include_pad : {false, true}) {
+        const reference::Pooled mean = reference::avg_pool2d(p, count_include_pad, x, gradient);
         compare<T, AvgPool2dKernels<T>>(
-            cuda::avg_pool2d<T>(), cudnn::avg_pool2d<T>(), {output_shape, input_shape},
+            cuda::avg_pool2d<T>(), cudnn::avg_pool2d<T>(), {mean.output, mean.input_gradient},
             [&](const AvgPool2dKernels<T>& k, const std::vector<Tensor>& results) {
               k.forward(p, count_include_pad, raw<T>(input), raw<T>(results[0]), {});
               k.backward(p, count_include_pad, raw<T>(grad_output), raw<T>(results[1]), {});
             });
+      }
       const Tensor grad_means = on_cuda<T>({p.planes}, 3);
+      const reference::Pooled mean = mean_of_planes(p.planes, p.h, p.w, x, to_doubles(grad_means));
       compare<T, GlobalAvgPool2dKernels<T>>(
-          cuda::global_avg_pool2d<T>(), cudnn::global_avg_pool2d<T>(), {{p.planes}, input_shape},
+          cuda::global_avg_pool2d<T>(), cudnn::global_avg_pool2d<T>(), {mean.output, mean.input_gradient},
           [&](const GlobalAvgPool2dKernels<T>& k, const std::vector<Tensor>& results) {
             k.forward(p.planes, p.h * p.w, raw<T>(input), raw<T>(results[0]), {});
             k.backward(p.planes, p.h * p.w, raw<T>(grad_means), raw<T>(results[1]), {});
@@ -329,8 +439,9 @@ TEST_CASE("cuDNN's pooling gets many planes in images that it takes", "[cudnn][p
   NEEDS_CUDNN();
   constexpr std::int64_t planes = 65536;
   const Tensor input = on_cuda<float>({planes, 4}, 1);
+  const reference::Pooled mean = mean_of_planes(planes, 1, 4, to_doubles(input), std::vector<double>(planes));
   compare<float, GlobalAvgPool2dKernels<float>>(
-      cuda::global_avg_pool2d<float>(), cudnn::global_avg_pool2d<float>(), {{planes}},
+      cuda::global_avg_pool2d<float>(), cudnn::global_avg_pool2d<float>(), {mean.output},
       [&](const GlobalAvgPool2dKernels<float>& k, const std::vector<Tensor>& results) {
         k.forward(planes, 4, raw<float>(input), raw<float>(results[0]), {});
       });
@@ -343,8 +454,10 @@ TEST_CASE("cuDNN's log_softmax is ours", "[cudnn][log_softmax]") {
       INFO(cases::describe(p));
       const Shape shape{p.rows, p.classes};
       const Tensor input = on_cuda<T>(shape, 1), grad_output = on_cuda<T>(shape, 2);
+      const reference::Values output = reference::log_softmax(p.rows, p.classes, to_doubles(input));
       compare<T, LogSoftmaxKernels<T>>(
-          cuda::log_softmax<T>(), cudnn::log_softmax<T>(), {shape, shape},
+          cuda::log_softmax<T>(), cudnn::log_softmax<T>(),
+          {output, reference::log_softmax_backward(output, to_doubles(grad_output))},
           [&](const LogSoftmaxKernels<T>& k, const std::vector<Tensor>& results) {
             k.forward(p.rows, p.classes, raw<T>(input), raw<T>(results[0]), {});
             k.backward(p.rows, p.classes, raw<T>(results[0]), raw<T>(grad_output), raw<T>(results[1]), {});
