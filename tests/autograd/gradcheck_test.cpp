@@ -140,6 +140,68 @@ TEST_CASE("gradcheck's quotient is exact enough for steep functions", "[gradchec
   CHECK(gradcheck(steep, input_of({-1, 0, 0.01})).message == "");
 }
 
+TEST_CASE("gradcheck steps as far as its options say, and without recording", "[gradcheck]") {
+  const std::vector<double> at = {0.5, -10, 999, 2e3, -5e6}, reach = {1e-3, 1e-3, 1e-3, 2e-3, 5};
+  std::vector<std::vector<double>> steps(at.size());
+  int recorded = 0;
+  const Function square = [&](const std::vector<Tensor>& t) {
+    const std::vector<double> values = to_doubles(t[0]);
+    for (std::size_t i = 0; i < at.size(); ++i)
+      if (values[i] != at[i]) steps[i].push_back(values[i] - at[i]);
+    recorded += grad_is_enabled();
+    // A wrong gradient, so that the farther points are looked at too.
+    return square_with({2, 2, 2, 2, 2})(t);
+  };
+  gradcheck(square, input_of(at), {.epsilon = 1e-3});
+  for (std::size_t i = 0; i < at.size(); ++i) {
+    INFO(at[i]);
+    std::ranges::sort(steps[i]);
+    REQUIRE(steps[i].size() == 4);
+    const double expected[] = {-reach[i], -reach[i] / 2, reach[i] / 2, reach[i]};
+    for (std::size_t k = 0; k < 4; ++k) CHECK(std::abs(steps[i][k] - expected[k]) < 1e-6 * reach[i]);
+  }
+  CHECK(recorded == 1);
+}
+
+TEST_CASE("gradcheck takes for rounding what its formula says", "[gradcheck]") {
+  // Numbers of few bits: all differences are exact.
+  const double slope = GENERATE(0.5, -0.5), sign = GENERATE(1.0, -1.0), epsilon = 0.125;
+  const std::vector<Tensor> inputs =
+      requiring({from_doubles({0.5, -2}, {2}, DType::float64), from_doubles({8}, {}, DType::float64)});
+  const auto off_by = [&](double deviation) -> Function {
+    return [=](const std::vector<Tensor>& t) {
+      const std::vector<double> x = to_doubles(t[0]), z = to_doubles(t[1]);
+      const Tensor y = Tensor::from(std::vector{sign * (1 + slope * x[0] + 3 * x[1] + z[0] / 4)}, {});
+      return record("mine", y, {t[0], t[1]}, [=](const BackwardCall& call) -> std::vector<Tensor> {
+        const double g = call.grad_output.item();
+        return {Tensor::from(std::vector{g * (sign * slope + deviation), g * sign * 3}, {2}),
+                Tensor::from(std::vector{g * sign / 4}, {})};
+      });
+    };
+  };
+  const double y = 3 - slope * 0.5 + 0.5 * epsilon;  // the larger of the two
+  const double terms = 0.25 + 6 + 2;
+  const double noise = 3 * std::numeric_limits<double>::epsilon() * (y + terms) / epsilon;
+  const auto check = [&](double deviation) {
+    return gradcheck(off_by(deviation), inputs, {.epsilon = epsilon, .tolerance = 0});
+  };
+  CHECK(check(0.98 * noise).passed);
+  CHECK(!check(1.02 * noise).passed);
+  CHECK(std::abs(check(3 * noise).error / (2 * noise / 0.5) - 1) < 0.01);
+}
+
+TEST_CASE("gradcheck tells the largest error and its place, of a right gradient too", "[gradcheck]") {
+  const std::vector<Tensor> inputs = input_of({1, 2, 3});
+  const auto check = [&](const std::vector<double>& factors, double error, const char* place) {
+    const GradcheckResult result = gradcheck(square_with(factors), inputs);
+    CHECK(std::abs(result.error / error - 1) < 0.01);
+    CHECK(result.message.find(place) == 0);
+  };
+  check({1, 1.5, 1.25}, 0.5, "input 0 [1]: ");
+  check({1, 1.25, 1.5}, 0.5, "input 0 [2]: ");
+  check({1, 1 + 1e-7, 1 + 5e-7}, 5e-7, "");
+}
+
 TEST_CASE("gradcheck finds a rule that takes its gradient for 1", "[gradcheck]") {
   const Function loss = [](const std::vector<Tensor>& t) {
     const Tensor x = t[0].detach();
@@ -161,6 +223,38 @@ TEST_CASE("gradcheck finds a rule that is right for each output element, not for
   const GradcheckResult result = gradcheck(first_only, input_of({1, 2, 3}));
   CHECK(!result.passed);
   CHECK(result.message.find("for all of the output") != std::string::npos);
+
+  // In the second input, and where all derivatives are small.
+  const Function second = [&](const std::vector<Tensor>& t) {
+    return t[0] * 1e-9 + first_only({t[1]}) * 1e-9;
+  };
+  const GradcheckResult of_second = gradcheck(second, requiring({random({3}), random({3})}));
+  CHECK(of_second.error > 0.1);
+  CHECK(of_second.message.find("input 1 [") == 0);
+}
+
+TEST_CASE("gradcheck finds NaN that a rule gives for all of the output alone", "[gradcheck]") {
+  const Function nan_for_all = [](const std::vector<Tensor>& t) {
+    return record("mine", t[0].clone(), {t[0]}, [](const BackwardCall& call) -> std::vector<Tensor> {
+      const bool one = std::ranges::count(to_doubles(call.grad_output), 0.0) == 2;
+      return {call.grad_output * (one ? 1 : std::nan(""))};
+    });
+  };
+  const GradcheckResult result = gradcheck(nan_for_all, input_of({1, 2, 3}));
+  CHECK(!result.passed);
+  CHECK(result.error == HUGE_VAL);
+}
+
+TEST_CASE("gradcheck passes no gradient by a function that is infinite nearby", "[gradcheck]") {
+  // At the farther points alone.
+  const Function walled = [](const std::vector<Tensor>& t) {
+    std::vector<double> values = to_doubles(t[0]);
+    for (double& value : values) value = std::abs(value - 1) > 0.75e-4 ? HUGE_VAL * (value - 1) : value;
+    return recorded(Tensor::from(values, {1}), t[0], Tensor::zeros({1}, {.dtype = DType::float64}), {1});
+  };
+  const GradcheckResult result = gradcheck(walled, input_of({1}));
+  CHECK(!result.passed);
+  CHECK(result.error == HUGE_VAL);
 }
 
 TEST_CASE("gradcheck gives an infinite error where there should be no gradient", "[gradcheck]") {
@@ -223,6 +317,10 @@ TEST_CASE("gradcheck leaves its inputs as they are", "[gradcheck]") {
   gradcheck(square_with_error(1), inputs);
   CHECK(to_doubles(inputs[0]) == before);
   CHECK(!inputs[0].grad().defined());
+  const Tensor gradient = random({2, 3}, DType::float64, 7);
+  Tensor(inputs[0]).set_grad(gradient);
+  CHECK(gradcheck(square_with_error(1), inputs).passed);
+  CHECK(same_bits(inputs[0].grad(), gradient));
 }
 
 TEST_CASE("gradcheck keeps to the tolerance it is given", "[gradcheck]") {
