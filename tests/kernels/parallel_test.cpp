@@ -87,6 +87,24 @@ TEST_CASE("Of exceptions from several threads one arrives", "[parallel]") {
   CHECK(sum_to(1000) == 499'500);
 }
 
+TEST_CASE("Of exceptions from two threads the first arrives", "[parallel]") {
+  const ThreadCount threads(2);
+  std::atomic<int> begun = 0;
+  std::atomic<bool> thrown = false;
+  const auto body = [&](std::int64_t i) {
+    ++begun;
+    wait_for([&] { return begun == 2; });
+    if (i == 0) {
+      thrown = true;
+      throw Error("the first");
+    }
+    wait_for([&] { return thrown.load(); });
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));  // until it is caught
+    throw Error("the second");
+  };
+  check_error([&] { parallel_for(2, body); }, {"the first"});
+}
+
 TEST_CASE("A loop inside another runs on the thread that calls it", "[parallel]") {
   const ThreadCount threads(3);
   std::atomic<int> strangers = 0, inner_calls = 0;
@@ -181,6 +199,9 @@ TEST_CASE("OMP_NUM_THREADS and SLURM_CPUS_PER_TASK say how many threads there ar
 
 // ctest sets OMP_NUM_THREADS to 3,2.
 TEST_CASE("OMP_NUM_THREADS is read", "[.omp_num_threads]") { CHECK(num_threads() == 3); }
+
+// ctest sets SLURM_CPUS_PER_TASK to 1.
+TEST_CASE("SLURM_CPUS_PER_TASK is read", "[.slurm_cpus_per_task]") { CHECK(num_threads() == 1); }
 
 TEST_CASE("A control group's quota bounds the CPUs", "[parallel]") {
   const int all = usable_cpus("/nowhere");

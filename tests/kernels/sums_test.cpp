@@ -58,6 +58,16 @@ TEST_CASE("sum and mean add up in double", "[sums][reduce]") {
   }
 }
 
+TEST_CASE("sum of everything adds up its pieces in double too", "[sums][reduce]") {
+  // A few pieces: their roundings would often cancel or vanish in the last one.
+  for (const Device device : devices())
+    for (std::uint32_t seed = 0; seed < 30; ++seed) {
+      INFO(device.name() << ", seed " << seed);
+      CHECK(deviations([](const std::vector<Tensor>& t) { return sum(t[0]); },
+                       {positive({100'003}, seed, device)})[0] == 0);
+    }
+}
+
 TEST_CASE("linear's gradient of the bias adds up in double", "[sums][linear][native]") {
   for (const Device device : devices()) {
     INFO(device.name());
