@@ -314,6 +314,67 @@ TEST_CASE("OneCycleLr moves after every batch, or after every epoch, of the whol
   }
 }
 
+using Weights = std::vector<kg::Tensor>;
+
+/// Makes float64 of tensors, all of them jittered() where `jitter` is not 0.
+class Mover {
+ public:
+  explicit Mover(std::uint32_t jitter) : seed_(1000 * jitter) {}
+  kg::Tensor operator()(const kg::Tensor& values) {
+    return kg::testing::jittered(values.to(kg::DType::float64), seed_ == 0 ? 0 : ++seed_);
+  }
+  void move(nn::Sequential& network) {
+    network.to(kg::DType::float64);
+    for (kg::Tensor& parameter : network.parameters()) parameter.copy_from((*this)(parameter.detach()));
+  }
+
+ private:
+  std::uint32_t seed_;
+};
+
+/// The parameters after each step of a training that is written down from the formulas, in float64.
+std::vector<Weights> steps_by_hand(const Recipe& recipe, const Dataset& data, int epochs,
+                                   std::uint32_t jitter) {
+  Mover moved(jitter);
+  nn::Sequential network = recipe.network();
+  moved.move(network);
+  const Weights parameters = network.parameters();
+  Sgd sgd(parameters, recipe.sgd);
+  Loader loader(data.train, {.batch_size = recipe.batch_size, .seed = 1, .shuffle = true});
+  const auto scheduler = make_scheduler(recipe.schedule, sgd, std::int64_t{epochs} * loader.batches());
+  std::vector<Weights> steps;
+  for (int epoch = 1; epoch <= epochs; ++epoch) {
+    loader.start_epoch(epoch);
+    for (int index = 0; index < loader.batches(); ++index) {
+      const Batch batch = loader.batch(index);
+      sgd.zero_grad();
+      kg::nll_loss(network(moved(batch.images)), batch.labels).backward();
+      sgd.step();
+      scheduler->after_batch();
+      steps.emplace_back();
+      for (const kg::Tensor& parameter : parameters) steps.back().push_back(parameter.detach().clone());
+    }
+    scheduler->after_epoch(1);
+  }
+  return steps;
+}
+
+/// What `make(jitter)` gives without jitter, with the terms of every element.
+template <class Make>
+std::vector<kg::reference::Values> with_terms(const Make& make) {
+  const Weights exact = make(0), first = make(1), second = make(2), third = make(3);
+  std::vector<kg::reference::Values> result;
+  for (std::size_t i = 0; i < exact.size(); ++i)
+    result.push_back(kg::testing::with_terms(exact[i], {first[i], second[i], third[i]}));
+  return result;
+}
+
+void check_weights(const Weights& actual, const std::vector<kg::reference::Values>& expected) {
+  REQUIRE(actual.size() == expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i)
+    CHECK(kg::testing::difference(actual[i], expected[i], 4e-6) == "");
+}
+
 TEST_CASE("with one-cycle, replaying a recorded step is running it, and what the CPU does", "[trainer]") {
   if (!kg::cuda_is_available()) return;
   const Dataset data = small_dataset(100, 20);
@@ -324,20 +385,18 @@ TEST_CASE("with one-cycle, replaying a recorded step is running it, and what the
   const auto weights = [&](kg::Device device, bool graph) {
     const TemporaryDirectory out;
     train_quietly(recipe, data, {.epochs = 2, .device = device, .out = out.path(), .graph = graph});
-    return load(recipe, out / "model.safetensors").parameters()[0].to_vector<float>();
+    return load(recipe, out / "model.safetensors").parameters();
   };
-  const std::vector<float> replayed = weights(kg::Device::cuda(), true);
-  CHECK(replayed == weights(kg::Device::cuda(), false));
-  const std::vector<float> on_cpu = weights(kg::Device::cpu(), false);
-  double largest = 0;
-  for (std::size_t i = 0; i < on_cpu.size(); ++i) {
-    const double error = std::abs(double{replayed[i]} - double{on_cpu[i]});
-    if (!(error <= largest)) largest = error;
-  }
-  CHECK(largest <= 1e-5);
+  const Weights replayed = weights(kg::Device::cuda(), true);
+  const Weights launched = weights(kg::Device::cuda(), false);
+  for (std::size_t i = 0; i < replayed.size(); ++i) CHECK(kg::testing::same_bits(replayed[i], launched[i]));
+  const auto expected =
+      with_terms([&](std::uint32_t jitter) { return steps_by_hand(recipe, data, 2, jitter).back(); });
+  check_weights(replayed, expected);
+  check_weights(weights(kg::Device::cpu(), false), expected);
   // The momentum matters: another one makes another network.
   recipe.schedule = OneCycleLrOptions{.max_momentum = 0.9};
-  CHECK(replayed != weights(kg::Device::cuda(), true));
+  CHECK(!kg::testing::same_bits(replayed[0], weights(kg::Device::cuda(), true)[0]));
 }
 
 TEST_CASE("a step of training is a step of gradient descent on the batch's mean loss", "[trainer]") {
@@ -349,27 +408,23 @@ TEST_CASE("a step of training is a step of gradient descent on the batch's mean 
   recipe.label_smoothing = smoothing;
   train_quietly(recipe, data, {.epochs = 1, .batch_size = 30, .seed = 5, .out = out.path()});
 
-  kg::manual_seed(5);
-  nn::Sequential network = recipe.network();
   const Batch batch = Loader(data.train, {.batch_size = 30}).batch(0);
   // What each class should be predicted with, and the cross entropy with that.
-  std::vector<float> wanted(30 * 10, static_cast<float>(smoothing / 10));
-  for (std::size_t i = 0; i < 30; ++i)
-    wanted[10 * i + data.train.labels[i]] += static_cast<float>(1 - smoothing);
-  (kg::sum(network(batch.images) * kg::Tensor::from(wanted, {30, 10})) * (-1. / 30)).backward();
-  const kg::Checkpoint checkpoint = kg::load_checkpoint(out / "model.safetensors");
-  for (const nn::NamedTensor& entry : network.named_parameters()) {
-    const auto trained = std::find_if(checkpoint.tensors.begin(), checkpoint.tensors.end(),
-                                      [&](const nn::NamedTensor& other) { return other.name == entry.name; });
-    REQUIRE(trained != checkpoint.tensors.end());
-    const auto before = entry.tensor.to_vector<float>(), slope = entry.tensor.grad().to_vector<float>(),
-               after = trained->tensor.to_vector<float>();
-    double largest = 0;
-    for (std::size_t i = 0; i < before.size(); ++i)
-      largest = std::max(largest, std::abs(before[i] - 0.01 * slope[i] - double{after[i]}));
-    INFO(entry.name);
-    CHECK(largest < 1e-6);
-  }
+  std::vector<double> wanted(30 * 10, smoothing / 10);
+  for (std::size_t i = 0; i < 30; ++i) wanted[10 * i + data.train.labels[i]] += 1 - smoothing;
+  const auto step = [&](std::uint32_t jitter) {
+    Mover moved(jitter);
+    kg::manual_seed(5);
+    nn::Sequential network = recipe.network();
+    moved.move(network);
+    const kg::Tensor targets = moved(kg::Tensor::from(wanted, {30, 10}));
+    (kg::sum(network(moved(batch.images)) * targets) * (-1. / 30)).backward();
+    Weights after;
+    for (const kg::Tensor& before : network.parameters())
+      after.push_back(before.detach() + before.grad() * -0.01);
+    return after;
+  };
+  check_weights(load(recipe, out / "model.safetensors").parameters(), with_terms(step));
 }
 
 TEST_CASE("with a weight average, that is what is tested and saved", "[trainer]") {
@@ -380,26 +435,20 @@ TEST_CASE("with a weight average, that is what is tested and saved", "[trainer]"
     Recipe recipe = linear_recipe();
     recipe.weight_average = 0.75;
     recipe.network = fixed_network;
+    recipe.batch_size = 25;
     const TrainResult result =
-        train_quietly(recipe, data, {.epochs = 1, .batch_size = 25, .device = device, .out = out.path()});
+        train_quietly(recipe, data, {.epochs = 1, .device = device, .out = out.path()});
 
     // The weights after the first step, then an eleventh of them and ten of those after the second.
-    nn::Sequential network = recipe.network();
-    Sgd sgd(network.parameters(), recipe.sgd);
-    Loader loader(data.train, {.batch_size = 25, .seed = 1, .shuffle = true});
-    loader.start_epoch(1);
-    const kg::Tensor weight = network.parameters().at(0);
-    kg::Tensor expected = kg::Tensor::zeros(weight.shape());
-    for (const int step : {0, 1}) {
-      const Batch batch = loader.batch(step);
-      sgd.zero_grad();
-      kg::nll_loss(network(batch.images), batch.labels).backward();
-      sgd.step();
-      expected = expected + weight.detach() * (step == 0 ? 1.0 / 11 : 10.0 / 11);
-    }
-    nn::Sequential saved = recipe.network();
-    saved.load_state_dict(kg::load_checkpoint(out / "model.safetensors").tensors);
-    CHECK(kg::testing::difference(saved.parameters().at(0), expected, 1e-6) == "");
+    const auto expected = with_terms([&](std::uint32_t jitter) {
+      const std::vector<Weights> steps = steps_by_hand(recipe, data, 1, jitter);
+      Weights average;
+      for (std::size_t i = 0; i < steps.at(1).size(); ++i)
+        average.push_back(steps[0][i] * (1.0 / 11) + steps[1][i] * (10.0 / 11));
+      return average;
+    });
+    nn::Sequential saved = load(recipe, out / "model.safetensors");
+    check_weights(saved.parameters(), expected);
     CHECK(std::abs(result.epochs.at(0).test_loss - evaluate(saved, data.test, {}).loss) < 1e-6);
   }
 }
