@@ -1,4 +1,5 @@
 #include <grp.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -22,7 +23,18 @@ struct {
   std::atomic<int> of_files = 0, of_folders = 0, fail_files = 0, fail_folders = 0, interruptions = 0;
 } flushes;
 
+/// How many of the files that are going to be locked somebody removes before.
+std::atomic<int> to_vanish = 0;
+
 }  // namespace
+
+extern "C" int flock(int file, int operation) {
+  if (operation == LOCK_EX && to_vanish > 0) {
+    --to_vanish;
+    std::filesystem::remove(std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(file)));
+  }
+  return static_cast<int>(syscall(SYS_flock, file, operation));
+}
 
 extern "C" int fsync(int file) {
   struct stat status {};
@@ -267,6 +279,15 @@ TEST_CASE("What a killed program left is removed by the next, what a living one 
   CHECK(directory.entries().size() == 2);
 }
 
+TEST_CASE("A temporary that another call takes for stale before it is locked is made anew", "[io]") {
+  const TemporaryDirectory directory;
+  to_vanish = 3;
+  write_text(directory / "file", "x");
+  CHECK(to_vanish == 0);
+  CHECK(content_of(directory / "file") == "x");
+  CHECK(directory.entries() == Names{"file"});
+}
+
 TEST_CASE("What lies where temporaries lie is not followed, waited for or written", "[io]") {
   const TemporaryDirectory directory;
   set_content(directory / "victim", "untouched");
@@ -331,6 +352,16 @@ TEST_CASE("A symbolic link that leads nowhere or in a circle is an error", "[io]
   CHECK(directory.entries().size() == 4);
 }
 
+TEST_CASE("As many symbolic links lead to a file as the system follows", "[io]") {
+  const TemporaryDirectory directory;
+  set_content(directory / "0", "old");
+  for (int i = 1; i <= 41; ++i)
+    std::filesystem::create_symlink(std::to_string(i - 1), directory / std::to_string(i));
+  write_text(directory / "40", "new");
+  CHECK(content_of(directory / "0") == "new");
+  check_error([&] { write_text(directory / "41", "x"); }, {"Too many levels of symbolic links"});
+}
+
 TEST_CASE("An existing file's permissions stay, a new file's are those of any other", "[io]") {
   const TemporaryDirectory directory;
   const auto path = directory / "file";
@@ -385,6 +416,10 @@ TEST_CASE("A file's owner stays where the system allows it, and no other group r
   make(65534, 4321, 0664);
   CHECK(as_nobody([&] { write_text(path, "new"); }) == 0);
   CHECK(status() == std::tuple(65534u, 65534u, 0644u));
+  // Who writes it anew becomes its owner, as whom nobody else is to run it.
+  make(1234, 65534, 04777);
+  CHECK(as_nobody([&] { write_text(path, "new"); }) == 0);
+  CHECK(status() == std::tuple(65534u, 65534u, 0777u));
 }
 
 TEST_CASE("An access control list stays with its file", "[io]") {

@@ -57,6 +57,7 @@ TEST_CASE("ReduceLrOnPlateau waits for more than patience epochs that are no bet
   // Better is what is less by a ten-thousandth at least.
   CHECK(rates(plateau(0), {1, 0.99991, 1})[2] == 0.02);
   CHECK(rates(plateau(0), {1, 0.99989, 1})[2] == 0.04);
+  CHECK(rates(ReduceLrOnPlateauOptions{.factor = 0.5, .patience = 0, .threshold = 0}, {1, 1, 1})[2] == 0.02);
 }
 
 TEST_CASE("ReduceLrOnPlateau stops at min_lr, and where the change is nothing", "[schedules]") {
