@@ -1,3 +1,5 @@
+#include <limits>
+
 #include "support.h"
 
 namespace kg {
@@ -17,6 +19,8 @@ TEST_CASE("reshape keeps the elements in order and infers one extent", "[reshape
   CHECK(reshape(random({1}), {}).shape() == Shape{});
   CHECK(reshape(Tensor::zeros({0, 3}), {3, 0}).shape() == Shape{3, 0});
   CHECK(reshape(Tensor::zeros({0, 3}), {3, -1}).shape() == Shape{3, 0});
+  constexpr std::int64_t large = std::numeric_limits<std::int64_t>::max();
+  CHECK(reshape(Tensor::zeros({0, 3}), {3, large, -1}).shape() == Shape{3, large, 0});
   CHECK(reshape(Tensor::zeros({2, 3}, {.dtype = DType::int64}), {3, 2}).dtype() == DType::int64);
 }
 

@@ -17,8 +17,11 @@ Shape inferred(Shape wanted, const Tensor& x) {
   const auto unknown = std::ranges::find(wanted, -1);
   std::int64_t count = std::ranges::find(wanted, 0) == wanted.end() ? 1 : 0;
   bool fits = true;
+  // Without elements it matters only whether there is a 0 among the extents.
+  const bool counts = x.numel() > 0;
   for (const std::int64_t extent : wanted)
-    if (extent != -1) fits = fits && extent >= 0 && !__builtin_mul_overflow(count, extent, &count);
+    if (extent != -1)
+      fits = fits && extent >= 0 && (!counts || !__builtin_mul_overflow(count, extent, &count));
   if (fits && count == 0 && x.numel() == 0 && unknown != wanted.end())
     check::fail("reshape", "any -1 in shape " + to_string(wanted) + " would hold the 0 elements of " +
                                to_string(x.shape()) + "; give the extent");
