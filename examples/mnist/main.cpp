@@ -149,11 +149,14 @@ ChosenDevice choose_device(const Arguments& arguments) {
                               kg::num_threads() == 1 ? "" : "s")};
 }
 
-void check_batch_size(const Arguments& arguments, const mnist::Dataset& data) {
-  if (arguments.batch_size && *arguments.batch_size > data.train.count)
+/// Throws if a batch is asked for that there are not the images for. The recipe's own is always taken: it is
+/// the default, and the options that a run leaves behind name it.
+void check_batch_size(const mnist::Recipe& recipe, const Arguments& arguments, const mnist::Dataset& data) {
+  const int batch_size = arguments.batch_size.value_or(recipe.batch_size);
+  if (batch_size != recipe.batch_size && batch_size > data.train.count)
     throw mnist::UsageError(fmt::format(
         "--batch-size: \"{}\" given, expected a whole number from 2 to {}, the number of training images",
-        *arguments.batch_size, data.train.count));
+        batch_size, data.train.count));
 }
 
 /// The folder of a run that names none: with all that tells it from others but for the data's place.
@@ -206,7 +209,7 @@ int run_train(const Arguments& arguments) {
   mnist::require_no_file(arguments.out);
   mnist::require_font();
   const mnist::Dataset data = load_data(arguments);
-  check_batch_size(arguments, data);
+  check_batch_size(recipe, arguments, data);
   const auto [device, device_line] = choose_device(arguments);
   const bool resumes = !arguments.resume.empty();
   const std::filesystem::path out = resumes                 ? arguments.resume
