@@ -1,16 +1,13 @@
 /// A library to be preloaded (LD_PRELOAD) that lets one call of the C library fail: docs/testing-faults.md.
 ///
 ///   KG_FAULT         which calls are counted: write, print, sync, rename, open, map, read, close, remove,
-///   lock,
-///                    thread, memory or memory-place (memory, but of the calls that come from the same place,
-///                    by the whole stack, only the first); or interrupted (by a signal), short-read and
-///                    short-write, which are no failures
+///                    lock, thread; memory, or memory-place, of which only the first from each place can
+///                    fail, places told apart by the whole stack; or interrupted (by a signal), short-read
+///                    and short-write, which are no failures
 ///   KG_FAULT_AT      which of them fails, counted from 1; 0: none
 ///   KG_FAULT_REPORT  file for the number of calls that there were
-///
 ///   KG_FAULT_SPARE   parts of names of functions and libraries, with commas between; memory that is asked
-///   for
-///                    within them is there
+///                    for within them is there
 ///
 /// What happens before main() is not counted, nor what the program's children do.
 
