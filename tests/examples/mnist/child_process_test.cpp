@@ -25,8 +25,15 @@ std::string failure_of(ChildProcess child) {
 }
 
 void wait_for(const std::filesystem::path& path, const std::string& text) {
-  while (text_of(path) != text) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (text_of(path) != text && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  REQUIRE(text_of(path) == text);
 }
+
+/// Waits to be asked to end, and not for ever.
+const std::string waiting_script =
+    "trap 'echo ended; exit' TERM; echo ready; for i in $(seq 3000); do sleep 0.01; done";
 
 TEST_CASE("A child's output goes to its file, its input is empty, and how it ended is told",
           "[child_process]") {
@@ -75,8 +82,7 @@ TEST_CASE("A child does not outlive its object", "[child_process]") {
   const TemporaryDirectory directory;
   const auto output = directory / "output.txt";
   {
-    ChildProcess child =
-        shell("trap 'echo ended; exit' TERM; echo ready; while :; do sleep 0.01; done", output);
+    ChildProcess child = shell(waiting_script, output);
     wait_for(output, "ready\n");
     const ChildProcess moved = std::move(child);
   }
@@ -88,8 +94,7 @@ TEST_CASE("A child whose parent is killed is asked to end", "[child_process]") {
   const auto output = directory / "output.txt";
   const pid_t parent = ::fork();
   if (parent == 0) {
-    const ChildProcess child =
-        shell("trap 'echo ended; exit' TERM; echo ready; while :; do sleep 0.01; done", output);
+    const ChildProcess child = shell(waiting_script, output);
     while (true) ::pause();
   }
   REQUIRE(parent > 0);
