@@ -1,5 +1,6 @@
 #include "child_process.h"
 
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -102,6 +103,25 @@ TEST_CASE("A child whose parent is killed is asked to end", "[child_process]") {
   ::kill(parent, SIGKILL);
   ::waitpid(parent, nullptr, 0);
   wait_for(output, "ready\nended\n");
+}
+
+TEST_CASE("A child whose parent is gone before it can ask to be told ends too", "[child_process]") {
+  const TemporaryDirectory directory;
+  REQUIRE(::prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);  // so that orphans can be waited for
+  int outlived = 0;
+  for (int round = 0; round < 50; ++round) {
+    const pid_t parent = ::fork();
+    if (parent == 0) {
+      new ChildProcess("/bin/sleep", {"1"}, directory / "output.txt");
+      ::_exit(0);
+    }
+    int status = 0;
+    ::waitpid(parent, nullptr, 0);
+    ::waitpid(-1, &status, 0);
+    outlived += WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  }
+  ::prctl(PR_SET_CHILD_SUBREAPER, 0);
+  CHECK(outlived == 0);
 }
 
 TEST_CASE("A child takes signals as any program, whatever its parent does with them", "[child_process]") {

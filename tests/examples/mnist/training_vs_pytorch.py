@@ -231,7 +231,7 @@ def main():
     results = [
         compare(oracle, "SGD with schedules", sgd_cases(draws), 1e-14),
         compare(oracle, "whole schedules", schedule_cases(draws), 1e-12),
-        compare(oracle, "published systems", networks, 1e-10),
+        compare(oracle, "published systems", networks, 1e-12),
     ]
     sys.exit(0 if all(results) else 1)
 
