@@ -390,6 +390,11 @@ TEST_CASE("as_mnist leaves out what lies beside the digit", "[digit]") {
                           if (std::hypot(x - 340, y - 250) < 3) blacken(p, x, y);
                         }),
                         expected) < 6);
+  // Near enough to be a piece of the digit, and too small.
+  CHECK(mean_difference(form_with([&](Picture& p, int x, int y) {
+                          if (std::hypot(x - 290, y - 150) < 3) blacken(p, x, y);
+                        }),
+                        expected) < 6);
 }
 
 TEST_CASE("as_mnist keeps a digit that is in pieces", "[digit]") {
@@ -398,6 +403,40 @@ TEST_CASE("as_mnist keeps a digit that is in pieces", "[digit]") {
     for (int x = 0; x < picture.width; ++x)
       picture.pixels[static_cast<size_t>(y * picture.width + x)] = {255, 255, 255, 255};
   check_form(as_mnist(picture));
+}
+
+TEST_CASE("as_mnist says what is wrong with a shape that is no digit", "[digit]") {
+  const auto black_where = [](int size, const std::function<bool(int, int)>& inside) {
+    return picture_of(gray(size, size, [&](double x, double y) {
+      return inside(static_cast<int>(x), static_cast<int>(y)) ? 0 : 255;
+    }));
+  };
+  const auto bar = [&](int height) {
+    return black_where(60,
+                       [height](int x, int y) { return x >= 30 && x < 32 && y >= 20 && y < 20 + height; });
+  };
+  CHECK(contains(no_digit(bar(7)), "is 7 pixels high and wide at most, expected at least 8"));
+  CHECK(no_digit(bar(8)) == "nothing was thrown");
+  // Two dots.
+  CHECK(contains(no_digit(black_where(60,
+                                      [](int x, int y) {
+                                        return (y == 30 || y == 31) &&
+                                               (x == 20 || x == 21 || x == 31 || x == 32);
+                                      })),
+                 "are specks"));
+  // A net.
+  CHECK(contains(no_digit(black_where(100,
+                                      [](int x, int y) {
+                                        return x >= 30 && x <= 69 && y >= 30 && y <= 69 &&
+                                               (x % 3 == 0 || y % 3 == 0);
+                                      })),
+                 "no clear strokes"));
+  // A frame.
+  CHECK(contains(no_digit(black_where(60,
+                                      [](int x, int y) {
+                                        return std::min({x, y, 59 - x, 59 - y}) < 3;
+                                      })),
+                 "the picture's edge"));
 }
 
 TEST_CASE("as_mnist says when there is no digit", "[digit]") {
