@@ -392,7 +392,7 @@ TEST_CASE("as_mnist leaves out what lies beside the digit", "[digit]") {
                         expected) < 6);
   // Near enough to be a piece of the digit, and too small.
   CHECK(mean_difference(form_with([&](Picture& p, int x, int y) {
-                          if (std::hypot(x - 290, y - 150) < 3) blacken(p, x, y);
+                          if (std::hypot(x - 200, y - 275) < 3) blacken(p, x, y);
                         }),
                         expected) < 6);
 }
@@ -431,6 +431,8 @@ TEST_CASE("as_mnist says what is wrong with a shape that is no digit", "[digit]"
                                                (x % 3 == 0 || y % 3 == 0);
                                       })),
                  "no clear strokes"));
+  // A line of the paper's own.
+  CHECK(contains(no_digit(black_where(60, [](int, int y) { return y == 40; })), "nothing stands out"));
   // A frame.
   CHECK(contains(no_digit(black_where(60,
                                       [](int x, int y) {
