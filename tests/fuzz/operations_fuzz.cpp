@@ -707,7 +707,8 @@ class Program : Inputs {
     const std::vector<Bounded> gradients =
         tape_.gradients(output.numbers, seeds ? doubles(seed) : std::vector<double>{1});
     // One infinity may be NaN anywhere behind it: padding is multiplied too.
-    if (!std::ranges::all_of(gradients, [](const Bounded& g) { return std::isfinite(g.error); })) return;
+    const auto is_finite = [](const Bounded& gradient) { return std::isfinite(gradient.error); };
+    if (!tape_.is_finite() || !std::ranges::all_of(gradients, is_finite)) return;
     check_gradients(gradients, 1);
     const bool again = succeeds(backward);
     require(again == (retains || output.tensor.is_leaf()), steps_ + "a second time");

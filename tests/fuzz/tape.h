@@ -52,6 +52,8 @@ class Tape {
   void set_recording(bool recording) { recording_ = recording; }
   bool is_recording() const { return recording_; }
   std::size_t edge_count() const { return edges_.size(); }
+  /// False where one of the numbers has no bound: it may be infinite or NaN.
+  bool is_finite() const { return is_finite_; }
   const Bounded& operator[](Index i) const { return numbers_[i].bounded; }
 
   /// A number that the library has exactly.
@@ -209,14 +211,17 @@ class Tape {
     if (recording_ && numbers_[operand].has_gradient) edges_.push_back({operand, slope, error});
   }
   Index push(Bounded bounded, bool has_gradient = false) {
-    if (!(std::abs(bounded.value) + bounded.error < precision_.largest)) bounded.error = unknown;
+    if (!(std::abs(bounded.value) + bounded.error < precision_.largest)) {
+      bounded.error = unknown;
+      is_finite_ = false;
+    }
     const std::size_t edges_before = numbers_.empty() ? 0 : numbers_.back().edges_end;
     numbers_.push_back({bounded, precision_, edges_.size(), has_gradient || edges_.size() > edges_before});
     return numbers_.size() - 1;
   }
 
   Precision precision_ = precision_of<double>();
-  bool recording_ = true;
+  bool recording_ = true, is_finite_ = true;
   std::vector<Number> numbers_;
   std::vector<Edge> edges_;
 };
