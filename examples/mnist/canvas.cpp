@@ -4,11 +4,13 @@
 
 #include <array>
 #include <cmath>
+#include <cstdint>
+#include <cstring>
 #include <numbers>
-#include <ostream>
+#include <vector>
 
 #include "kernelgrad/error.h"
-#include "kernelgrad/io.h"
+#include "png_file.h"
 
 // Fontconfig, through which Cairo finds its fonts, keeps them until the program ends. LeakSanitizer, in the
 // builds that have it, takes them for leaks.
@@ -18,11 +20,6 @@ namespace mnist {
 namespace {
 
 constexpr double kPixelsPerPoint = 2;
-
-cairo_status_t append_to_string(void* closure, const unsigned char* data, unsigned length) {
-  static_cast<std::string*>(closure)->append(reinterpret_cast<const char*>(data), length);
-  return CAIRO_STATUS_SUCCESS;
-}
 
 void check(cairo_status_t status) {
   if (status != CAIRO_STATUS_SUCCESS)
@@ -135,9 +132,20 @@ void Canvas::gray_image(const Rectangle& area, std::span<const uint8_t> pixels, 
 
 void Canvas::save_png(const std::filesystem::path& path) {
   check(cairo_status(context_.get()));
-  std::string png;
-  check(cairo_surface_write_to_png_stream(surface_.get(), append_to_string, &png));
-  kg::write_file(path, [&](std::ostream& stream) { stream << png; });
+  cairo_surface_flush(surface_.get());
+  const int width = cairo_image_surface_get_width(surface_.get());
+  const int height = cairo_image_surface_get_height(surface_.get());
+  const int stride = cairo_image_surface_get_stride(surface_.get());
+  const unsigned char* const rows = cairo_image_surface_get_data(surface_.get());
+  std::vector<std::uint8_t> values;
+  values.reserve(3 * static_cast<std::size_t>(width) * static_cast<std::size_t>(height));
+  for (int y = 0; y < height; ++y)
+    for (int x = 0; x < width; ++x) {
+      std::uint32_t pixel = 0;
+      std::memcpy(&pixel, rows + std::ptrdiff_t{y} * stride + 4 * x, sizeof pixel);
+      for (const int shift : {16, 8, 0}) values.push_back(static_cast<std::uint8_t>(pixel >> shift));
+    }
+  write_png(path, {width, height, 3, values});
 }
 
 void Canvas::set_font(const TextStyle& style) {

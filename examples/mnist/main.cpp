@@ -21,6 +21,7 @@
 #include "fingerprints.h"
 #include "kernelgrad/kernelgrad.h"
 #include "picture.h"
+#include "png_file.h"
 #include "progress.h"
 #include "receptive_field.h"
 #include "report.h"
@@ -467,7 +468,8 @@ void check_saved_inputs(const Arguments& arguments) {
 /// Prints what the network says of the picture.
 void predict(LoadedNetwork& loaded, const Arguments& arguments, const std::string& file, kg::Device device) {
   const mnist::GrayImage digit = network_input(file, dataset_name(arguments));
-  if (!arguments.save_input.empty()) mnist::write_png(saved_input(arguments, file), digit);
+  if (!arguments.save_input.empty())
+    mnist::write_png(saved_input(arguments, file), {digit.width, digit.height, 1, digit.pixels});
   kg::Tensor image = kg::Tensor::empty({1, 1, digit.height, digit.width});
   const auto& [mean, std] = loaded.info.normalization;
   mnist::Normalize(mean, std)(digit.pixels, image.data<float>());

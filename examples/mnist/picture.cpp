@@ -8,13 +8,11 @@
 
 #include <algorithm>
 #include <memory>
-#include <ostream>
 #include <string_view>
 #include <utility>
 
 #include "file_kind.h"
 #include "kernelgrad/error.h"
-#include "kernelgrad/io.h"
 #include "packed_file.h"
 
 namespace mnist {
@@ -192,20 +190,6 @@ GrayImage to_gray(Picture picture) {
   for (const auto& [red, green, blue, alpha] : picture.pixels)
     image.pixels.push_back(static_cast<std::uint8_t>(luminance(red, green, blue)));
   return image;
-}
-
-void write_png(const std::filesystem::path& path, const GrayImage& pixels) {
-  png_image image{};
-  image.version = PNG_IMAGE_VERSION;
-  image.width = static_cast<png_uint_32>(pixels.width);
-  image.height = static_cast<png_uint_32>(pixels.height);
-  image.format = PNG_FORMAT_GRAY;
-  std::string bytes(PNG_IMAGE_PNG_SIZE_MAX(image), '\0');
-  png_alloc_size_t size = bytes.size();
-  if (!png_image_write_to_memory(&image, bytes.data(), &size, 0, pixels.pixels.data(), 0, nullptr))
-    fail(path.string(), fmt::format("no PNG can be made: {}", image.message));
-  bytes.resize(size);
-  kg::write_file(path, [&](std::ostream& stream) { stream << bytes; });
 }
 
 }  // namespace mnist

@@ -40,7 +40,4 @@ void lay_on_ground(Picture& picture);
 /// picture on its ground.
 GrayImage to_gray(Picture picture);
 
-/// Writes a grey PNG as kg::write_file() does: as a whole or not at all.
-void write_png(const std::filesystem::path& path, const GrayImage& image);
-
 }  // namespace mnist

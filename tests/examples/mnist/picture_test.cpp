@@ -1,4 +1,5 @@
 #include "picture.h"
+#include "png_file.h"
 
 #include <turbojpeg.h>
 #include <zlib.h>
@@ -271,15 +272,20 @@ TEST_CASE("a JPEG that is cut off or in CMYK is refused", "[picture]") {
                  "b.jpg: a JPEG in CMYK"));
 }
 
-TEST_CASE("a grey PNG is written and read back", "[picture]") {
+TEST_CASE("a PNG is written and read back, grey and in colour", "[picture]") {
   const TemporaryDirectory directory;
-  GrayImage image{5, 3, Bytes(15)};
-  std::iota(image.pixels.begin(), image.pixels.end(), uint8_t{17});
-  write_png(directory / "a.png", image);
-  const GrayImage back = to_gray(read_picture(directory / "a.png"));
+  Bytes values(45);
+  std::iota(values.begin(), values.end(), uint8_t{17});
+  write_png(directory / "grey.png", {.width = 9, .height = 5, .values = values});
+  const GrayImage grey = to_gray(read_picture(directory / "grey.png"));
+  CHECK(grey.width == 9);
+  CHECK(grey.pixels == values);
+  const PixelView coloured{.width = 5, .height = 3, .channels = 3, .values = values};
+  write_png(directory / "coloured.png", coloured);
+  const Picture back = read_picture(directory / "coloured.png");
   CHECK(back.width == 5);
-  CHECK(back.pixels == image.pixels);
-  CHECK(contains(error_of([&] { write_png(directory / "nowhere" / "a.png", image); }), "nowhere"));
+  CHECK(back.pixels.at(14) == std::array<uint8_t, 4>{59, 60, 61, 255});
+  CHECK(contains(error_of([&] { write_png(directory / "nowhere" / "a.png", coloured); }), "nowhere"));
 }
 
 }  // namespace mnist
