@@ -45,6 +45,7 @@ def write_data(directory, repeat_train=1):
 
 def setUpModule():
     global ROOT, DATA, TEST_SET, ENVIRONMENT, RUN, TRAINING
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # children would inherit that a background job ignores it
     ROOT = Path(tempfile.mkdtemp(prefix="kernelgrad-cli-"))
     unittest.addModuleCleanup(shutil.rmtree, ROOT)
     ENVIRONMENT = {**os.environ, "TERM": "xterm"}
