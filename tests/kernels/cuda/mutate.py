@@ -362,7 +362,7 @@ class Result:
 def run_tests(program, names, list_file, timeout, environment=None):
     """Runs the named tests in one process, up to the first failure."""
     list_file.write_text("".join(f'"{escape(name)}"\n' for name in names))
-    options = {"TSAN_OPTIONS": "halt_on_error=1", "ASAN_OPTIONS": "detect_leaks=0"}
+    options = {"TSAN_OPTIONS": "halt_on_error=1:atexit_sleep_ms=20", "ASAN_OPTIONS": "detect_leaks=0"}
     for name, ours in options.items():
         options[name] = ":".join(filter(None, [os.environ.get(name), ours]))
     start = time.monotonic()
