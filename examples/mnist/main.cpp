@@ -523,8 +523,6 @@ int run(int argc, char** argv) {
                                              : app.get_subcommand(arguments.about)->help(app.get_name()));
     return 0;
   }
-  for (const char* name : {"eval", "predict"})
-    arguments.dataset_given |= app.get_subcommand(name)->count("--dataset") > 0;
   if (!arguments.resume.empty()) arguments = options_to_resume(arguments.resume, argc, argv);
   if (app.got_subcommand("train")) return run_train(arguments);
   if (app.got_subcommand("sweep")) return run_sweep(arguments);

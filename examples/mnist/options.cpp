@@ -30,6 +30,7 @@ void add_data_option(CLI::App& command, Arguments& arguments, const std::string&
 void add_dataset_option(CLI::App& command, Arguments& arguments, const std::string& description) {
   command.add_option("--dataset", arguments.dataset, description)
       ->check(one_of({"mnist", "fashion-mnist"}))
+      ->each([&arguments](const std::string&) { arguments.dataset_given = true; })
       ->capture_default_str();
 }
 
@@ -91,7 +92,8 @@ void add_checkpoint_argument(CLI::App& command, Arguments& arguments) {
       ->type_name("ID");
 }
 
-void add_train_options(CLI::App& train, Arguments& arguments) {
+/// Returns --resume, which not everything goes together with.
+CLI::Option* add_train_options(CLI::App& train, Arguments& arguments) {
   train.add_option("--model", arguments.model, "which recipe (see `mnist list`)")
       ->check(taken_by(find_recipe))
       ->type_name("ID")
@@ -122,11 +124,12 @@ void add_train_options(CLI::App& train, Arguments& arguments) {
                  "on cuda: launch each kernel by itself instead of replaying a recorded step; same results");
   add_data_options(train, arguments);
   add_device_options(train, arguments);
+  return resume;
 }
 
 void add_train(CLI::App& app, Arguments& arguments) {
-  add_train_options(*app.add_subcommand("train", "Train a model and write checkpoint, metrics and figures"),
-                    arguments);
+  CLI::App& train = *app.add_subcommand("train", "Train a model and write checkpoint, metrics and figures");
+  add_train_options(train, arguments)->excludes(app.get_config_ptr());
 }
 
 void add_sweep(CLI::App& app, Arguments& arguments) {
@@ -257,7 +260,6 @@ std::unique_ptr<CLI::App> command_line(Arguments& arguments) {
   app.footer(
       "`mnist COMMAND --help` explains a command.\n"
       "Exit codes: 0 success, 1 the command failed, 2 the command line cannot be carried out as it is.");
-  app.get_subcommand("train")->get_option("--resume")->excludes(app.get_config_ptr());
   return owner;
 }
 
