@@ -77,6 +77,15 @@ Split load_split(const PackedFile& images_file, const PackedFile& labels_file, s
   return split;
 }
 
+std::string notice_of(const PackedFile& file, const DatasetOptions& options) {
+  const std::string name = file.member.empty() ? file.path.filename().string() : file.member;
+  if (options.transposed || name.find("emnist") == std::string::npos) return {};
+  return file.name() +
+         ": EMNIST's own files have columns where rows should be; if these have, --transposed turns the "
+         "images "
+         "upright";
+}
+
 }  // namespace
 
 std::string_view id_of(DatasetName name) { return name == DatasetName::mnist ? "mnist" : "fashion-mnist"; }
@@ -100,7 +109,8 @@ const std::array<std::string_view, 10>& torchvision_names(DatasetName name) {
 Dataset load_dataset(const std::filesystem::path& place, const DatasetOptions& options) {
   const DatasetFiles files = find_dataset(place);
   return {.train = load_split(files.train_images, files.train_labels, training_name, options),
-          .test = load_split(files.test_images, files.test_labels, test_name, options)};
+          .test = load_split(files.test_images, files.test_labels, test_name, options),
+          .notice = notice_of(files.train_images, options)};
 }
 
 Dataset with_validation(Dataset data, int images) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -43,6 +44,7 @@ struct Split {
 struct Dataset {
   Split train;
   Split test;
+  std::string notice = {};  ///< what a user should know of the files, if anything
 };
 
 struct DatasetOptions {
@@ -52,7 +54,8 @@ struct DatasetOptions {
 /// Loads a data set from the IDX files that find_dataset() finds.
 ///
 /// Throws kg::Error when find_dataset() or IdxReader does, or when the files do not hold at most a million
-/// 28x28 images with one label in 0..9 each. Of files whose header says otherwise the data are not read.
+/// 28x28 images with one label in 0..9 each. Of files whose header says otherwise the data are not read. Has
+/// a notice if the files are called as EMNIST's and are not said to be transposed.
 Dataset load_dataset(const std::filesystem::path& place, const DatasetOptions& options = {});
 
 /// The data with the last `images` training images in place of the test images: to choose a recipe by what it

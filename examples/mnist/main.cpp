@@ -79,6 +79,7 @@ void check_data(const mnist::Dataset& data, const Arguments& arguments, const st
 mnist::Dataset load_data(const Arguments& arguments) {
   const std::filesystem::path place = require_data(arguments);
   mnist::Dataset data = mnist::load_dataset(place, {.transposed = arguments.transposed});
+  if (!data.notice.empty()) mnist::complain(data.notice);
   // A checkpoint knows for itself what it is of.
   check_data(data, arguments,
              arguments.checkpoint.empty()

@@ -293,6 +293,19 @@ TEST_CASE("load_dataset turns transposed images upright", "[dataset]") {
   CHECK(dataset.test.images == images(2, 50));
 }
 
+TEST_CASE("load_dataset has a notice for files that are called EMNIST's and not said to be transposed",
+          "[dataset]") {
+  const TemporaryDirectory directory;
+  const Named emnist{"emnist-digits-train-images-idx3-ubyte", "emnist-digits-train-labels-idx1-ubyte",
+                     "emnist-digits-test-images-idx3-ubyte", "emnist-digits-test-labels-idx1-ubyte"};
+  write_named(directory, emnist);
+  CHECK(contains(load_dataset(directory.path()).notice, "emnist-digits-train-images-idx3-ubyte: EMNIST's"));
+  CHECK(load_dataset(directory.path(), {.transposed = true}).notice == "");
+  const TemporaryDirectory other;
+  write_named(other, usual);
+  CHECK(load_dataset(other.path()).notice == "");
+}
+
 TEST_CASE("load_dataset says what a file is that it cannot use", "[dataset]") {
   const std::vector<std::pair<Bytes, std::string>> cases = {
       {bytes_of("<!DOCTYPE html><title>403 Forbidden</title>"), "a web page (HTML)"},
