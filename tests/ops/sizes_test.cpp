@@ -92,7 +92,7 @@ std::vector<Call> calls() {
                            {"reshape", reshaped({0}), {shape}, Shape{0}},
                            {"reshape", reshaped({-1}), {shape}, Shape{0}},
                            {"reshape", reshaped({-1, huge}), {shape}, Shape{0, huge}},
-                           {"reshape", reshaped({-1, huge, huge}), {shape}, {}},
+                           {"reshape", reshaped({-1, huge, huge}), {shape}, Shape{0, huge, huge}},
                            {"reshape", reshaped({huge, huge}), {shape}, {}},
                            {"reshape", reshaped({0, -1}), {shape}, {}},
                            {"reshape", reshaped({1}), {shape}, {}},
