@@ -95,8 +95,9 @@ LineChart accuracy_chart(std::string title, std::vector<Curve> curves) {
           .y_limits = {0, 100}};
 }
 
-ReferenceLine goal_line(double accuracy) {
-  return {.y = accuracy, .reach = 2, .label = fmt::format("goal {} %", accuracy)};
+std::optional<ReferenceLine> goal_line(std::optional<double> accuracy) {
+  if (!accuracy) return std::nullopt;
+  return ReferenceLine{.y = *accuracy, .reach = 2, .label = fmt::format("goal {} %", *accuracy)};
 }
 
 constexpr double kWorstBatches = 0.02;

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,8 +20,9 @@ void require_font();
 
 /// What the charts of a whole run say beside their curves.
 struct CurveTexts {
-  std::string_view tested = test_name;          ///< name of the split that the network was tested on
-  double goal_accuracy = Goal{}.test_accuracy;  ///< percent, where a dashed line is drawn
+  std::string_view tested = test_name;  ///< name of the split that the network was tested on
+  /// Percent, where a dashed line is drawn, if there is a goal.
+  std::optional<double> goal_accuracy = Goal{}.test_accuracy;
 };
 
 /// Draws loss and accuracy in four panels and writes them to `path` as PNG: training at the left, each batch

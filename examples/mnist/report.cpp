@@ -181,7 +181,8 @@ void Report::finish(std::int64_t parameters, const ConfusionMatrix& last_test, c
   show(results);
   log_ += results + last_line + "\n";
   write_text(options_.out / "train.log", log_);
-  const CurveTexts texts{.tested = options_.tested};
+  CurveTexts texts{.tested = options_.tested};
+  if (!options_.has_goal) texts.goal_accuracy.reset();
   const std::vector<EpochMetrics> epochs = metrics();
   write_curves(options_.out / "curves.png", epochs, batches(), texts);
   write_comparison(options_.out / "comparison.png",

@@ -20,6 +20,7 @@ struct ReportOptions {
   DatasetName dataset = DatasetName::mnist;
   std::string_view tested = test_name;  ///< name of the split that is tested on
   int tested_images = 0;                ///< how many it has
+  bool has_goal = true;                 ///< whether the charts show the goal
   std::string heading = {};             ///< what train.log begins with: lines that were printed already
   bool quiet = false;                   ///< prints nothing; the files are the same
 };

@@ -34,6 +34,16 @@ namespace {
                               std::isnan(loss) ? "NaN" : "infinite"));
 }
 
+/// Why what is tested on these images is not held against the goal; nothing where it is.
+std::string why_no_goal(const Split& tested) {
+  // What a recipe was chosen by cannot judge it.
+  if (tested.name != test_name)
+    return fmt::format("it is one for the test images, not for {} images.", tested.name);
+  if (known_data(tested) != DatasetName::mnist)
+    return "it is one for the test images of MNIST, and these are others.";
+  return {};
+}
+
 LoaderOptions loader_options(const Recipe& recipe, const TrainOptions& options) {
   return {.batch_size = options.batch_size.value_or(recipe.batch_size),
           .seed = options.seed,
@@ -228,6 +238,7 @@ class Training {
                                   .dataset = options_.dataset,
                                   .tested = data_.test.name,
                                   .tested_images = data_.test.count,
+                                  .has_goal = why_no_goal(data_.test).empty(),
                                   .heading = heading_,
                                   .quiet = options_.quiet});
   }
@@ -360,12 +371,8 @@ TrainResult Training::result(bool interrupted) const {
     result.last_line = "interrupted before the first epoch was finished";
   else if (interrupted)
     result.last_line = "interrupted after " + count_of(epochs, "whole epoch", "whole epochs");
-  // What a recipe was chosen by cannot judge it.
-  else if (data_.test.name != test_name)
-    result.last_line =
-        fmt::format("Goal not judged: it is one for the test images, not for {} images.", data_.test.name);
-  else if (known_data(data_.test) != DatasetName::mnist)
-    result.last_line = "Goal not judged: it is one for the test images of MNIST, and these are others.";
+  else if (const std::string reason = why_no_goal(data_.test); !reason.empty())
+    result.last_line = "Goal not judged: " + reason;
   else
     result.last_line = judge_goal(result.epochs, networks_.trained.parameter_count()).line;
   return result;

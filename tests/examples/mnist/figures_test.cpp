@@ -102,9 +102,10 @@ std::vector<EpochMetrics> converging_run(int epochs) {
   return run;
 }
 
-Picture draw_curves(const std::vector<EpochMetrics>& run, const std::vector<BatchMetrics>& batches = {}) {
+Picture draw_curves(const std::vector<EpochMetrics>& run, const std::vector<BatchMetrics>& batches = {},
+                    const CurveTexts& texts = {}) {
   const TemporaryDirectory directory;
-  write_curves(directory / "curves.png", run, batches);
+  write_curves(directory / "curves.png", run, batches, texts);
   return Picture(directory / "curves.png");
 }
 
@@ -353,6 +354,8 @@ TEST_CASE("only the test accuracy has the line of the goal", "[figures]") {
   const auto panels = panels_of(picture);
   for (size_t i = 0; i < 3; ++i) CHECK(dashed_row(picture, panels[i]) == -1);
   CHECK(dashed_row(picture, panels[3]) > 0);
+  const Picture without = draw_curves(run, {}, {.goal_accuracy = {}});
+  CHECK(dashed_row(without, panels_of(without)[3]) == -1);
 
   for (EpochMetrics& epoch : run) epoch.test_accuracy -= 50;
   const Picture far_away = draw_curves(run);
