@@ -15,6 +15,7 @@
 // Fontconfig, through which Cairo finds its fonts, keeps them until the program ends. LeakSanitizer, in the
 // builds that have it, takes them for leaks.
 extern "C" const char* __lsan_default_suppressions() { return "leak:libfontconfig"; }
+extern "C" const char* __lsan_default_options() { return "print_suppressions=0"; }
 
 namespace mnist {
 namespace {
