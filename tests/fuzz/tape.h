@@ -94,6 +94,8 @@ class Tape {
       tape_.connect(x, factor * b.value, slope_error(factor * b.value, size * b.error));
       tape_.connect(y, factor * a.value, slope_error(factor * a.value, size * a.error));
     }
+    /// A term that may be anything.
+    void add_unknown() { is_plain_ = false, add_term(0, unknown); }
     /// A term that the library may add and subtract.
     void add_cancelling(double term) { is_plain_ = false, terms_ += std::abs(term); }
 

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "fuzz/tape.h"
@@ -59,6 +61,12 @@ struct Terms {
   void add(std::int64_t output, Index input) { of[position(output)].push_back(input); }
 };
 
+/// A weight that may be infinite or NaN makes NaN of the zeros around the input, if the library multiplies
+/// them.
+inline bool may_spoil_zeros(Tape& tape, std::span<const Index> weights) {
+  return std::ranges::any_of(weights, [&](Index w) { return !std::isfinite(tape[w].error); });
+}
+
 inline Indices conv2d(Tape& tape, const kernels::Conv2dProblem& p, const Indices& input,
                       const Indices& weight, const Indices& bias) {
   const std::int64_t pixels = p.out_h() * p.out_w(), outputs = p.n * p.c_out * pixels;
@@ -72,7 +80,11 @@ inline Indices conv2d(Tape& tape, const kernels::Conv2dProblem& p, const Indices
     Tape::Sum sum(tape);
     const Indices &x = inputs.of[position(out)], &w = weights.of[position(out)];
     for (std::size_t i = 0; i < x.size(); ++i) sum.add_product(x[i], w[i]);
-    if (!bias.empty()) sum.add(bias[position(out / pixels % p.c_out)]);
+    const std::int64_t channel = out / pixels % p.c_out;
+    const std::size_t taps = weight.size() / position(p.c_out);
+    if (x.size() < taps && may_spoil_zeros(tape, std::span(weight).subspan(position(channel) * taps, taps)))
+      sum.add_unknown();
+    if (!bias.empty()) sum.add(bias[position(channel)]);
     result.push_back(sum.done());
   }
   return result;
