@@ -41,23 +41,29 @@ int open_output(const std::filesystem::path& output) {
   return file;
 }
 
-/// The child from fork() on. There may have been other threads: nothing here may allocate or lock.
+// In the child from fork() on nothing may allocate or lock: there may have been other threads.
+
+/// Ends the child, with what failed and errno in its output.
+[[noreturn]] void give_up(int output, const char* name, const char* what) {
+  for (const char* text : {name, what, ::strerrordesc_np(errno), "\n"})
+    if (::write(output, text, std::strlen(text)) < 0) break;
+  ::_exit(127);
+}
+
 [[noreturn]] void become(const char* program, char* const* arguments, int output, pid_t parent,
                          const SignalsHeldBack& signals) {
   ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (::getppid() != parent) ::_exit(127);
   const int input = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (input < 0) give_up(output, "/dev/null", ": cannot be opened: ");
   if (::dup2(input, STDIN_FILENO) < 0 || ::dup2(output, STDOUT_FILENO) < 0 ||
       ::dup2(output, STDERR_FILENO) < 0)
-    ::_exit(127);
+    give_up(output, program, ": cannot be given its standard streams: ");
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, SIG_DFL);
   signals.restore();
   ::execv(program, arguments);
-  const char* reason = ::strerrordesc_np(errno);
-  for (const char* text : {program, ": cannot be run: ", reason, "\n"})
-    if (::write(STDERR_FILENO, text, std::strlen(text)) < 0) break;
-  ::_exit(127);
+  give_up(output, program, ": cannot be run: ");
 }
 
 }  // namespace

@@ -89,6 +89,8 @@ void copy_variable(const char* name, char* to, std::size_t size) {
 int (*program_main)(int, char**, char**);
 
 int main_with_faults(int argc, char** argv, char** environment) {
+  // A child would count on from here, and fail at the same number as its parent.
+  ::pthread_atfork(nullptr, nullptr, [] { armed = false; });
   armed = true;
   return program_main(argc, argv, environment);
 }
