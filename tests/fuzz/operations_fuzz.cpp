@@ -58,11 +58,6 @@ bool takes_conv2d(const Value& x, const Value& weight, const Value& bias, const 
          fits(x.size(3), o.padding.w, o.dilation.w, weight.size(3));
 }
 
-kernels::Conv2dProblem conv2d_problem(const Value& x, const Value& weight, const Conv2dOptions& o) {
-  return {x.size(0),  x.size(1),  x.size(2),   x.size(3),   weight.size(0), weight.size(2), weight.size(3),
-          o.stride.h, o.stride.w, o.padding.h, o.padding.w, o.dilation.h,   o.dilation.w,   o.groups};
-}
-
 double products_of(const kernels::Conv2dProblem& p, const Value& weight) {
   return static_cast<double>(std::max<std::int64_t>(p.n, 1)) * static_cast<double>(p.out_h()) *
          static_cast<double>(p.out_w()) * static_cast<double>(1 + weight.tensor.numel());
@@ -245,7 +240,9 @@ class Program : Inputs {
     const Value weight = parameter({c_out, c_in, k_h, k_w}, x);
     const Value bias = optional_parameter({size_or(1, weight, 0)}, x);
     const bool is_valid = takes_conv2d(x, weight, bias, options);
-    const kernels::Conv2dProblem p = is_valid ? conv2d_problem(x, weight, options) : kernels::Conv2dProblem{};
+    const kernels::Conv2dProblem p =
+        is_valid ? reference::conv2d_problem(x.tensor.shape(), weight.tensor.shape(), options)
+                 : kernels::Conv2dProblem{};
     if (is_valid && (products_of(p, weight) > max_products || may_be_refused(p))) return;
     step(
         "conv2d", is_valid, {&x, &weight, &bias},

@@ -302,20 +302,7 @@ TEST_CASE("conv2d takes memory in proportion to its tensors, whatever the option
       const std::int64_t before = virtual_memory();
       const Run result = run(convolved(options), requiring(arguments));
       CHECK(virtual_memory() - before < std::int64_t{256} << 20);
-      const kernels::Conv2dProblem p{.n = input[0],
-                                     .c_in = input[1],
-                                     .h = input[2],
-                                     .w = input[3],
-                                     .c_out = weight[0],
-                                     .k_h = weight[2],
-                                     .k_w = weight[3],
-                                     .stride_h = options.stride.h,
-                                     .stride_w = options.stride.w,
-                                     .padding_h = options.padding.h,
-                                     .padding_w = options.padding.w,
-                                     .dilation_h = options.dilation.h,
-                                     .dilation_w = options.dilation.w,
-                                     .groups = options.groups};
+      const kernels::Conv2dProblem p = reference::conv2d_problem(input, weight, options);
       const std::vector<double> x = to_doubles(arguments[0]), w = to_doubles(arguments[1]);
       CHECK(difference(result.output, reference::conv2d(p, x, w, {}), 1e-6) == "");
       const reference::Conv2dGradients expected =

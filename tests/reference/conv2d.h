@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernelgrad/ops.h"
 #include "kernels/conv2d.h"
 #include "reference/values.h"
 
@@ -24,6 +25,25 @@ void for_conv2d_terms(const kernels::Conv2dProblem& p, const Term& term) {
                      ((n * p.c_in + in_c) * p.h + in_y) * p.w + in_x,
                      ((o * c_in + c) * p.k_h + i) * p.k_w + j);
               }
+}
+
+/// The problem of kg::conv2d with valid arguments of these shapes.
+inline kernels::Conv2dProblem conv2d_problem(const Shape& input, const Shape& weight,
+                                             const Conv2dOptions& o) {
+  return {.n = input[0],
+          .c_in = input[1],
+          .h = input[2],
+          .w = input[3],
+          .c_out = weight[0],
+          .k_h = weight[2],
+          .k_w = weight[3],
+          .stride_h = o.stride.h,
+          .stride_w = o.stride.w,
+          .padding_h = o.padding.h,
+          .padding_w = o.padding.w,
+          .dilation_h = o.dilation.h,
+          .dilation_w = o.dilation.w,
+          .groups = o.groups};
 }
 
 /// `bias` may be empty.
