@@ -13,6 +13,14 @@ T pixel(const T* plane, std::int64_t h, std::int64_t w, std::int64_t y, std::int
   return y >= 0 && y < h && x >= 0 && x < w ? plane[y * w + x] : T(0);
 }
 
+/// What tap (i, j) of the filter meets for the output's pixel (y, x).
+template <class T>
+T met(const Conv2dProblem& p, const T* plane, std::int64_t y, std::int64_t x, std::int64_t i,
+      std::int64_t j) {
+  return pixel(plane, p.h, p.w, y * p.stride_h - p.padding_h + i * p.dilation_h,
+               x * p.stride_w - p.padding_w + j * p.dilation_w);
+}
+
 }  // namespace
 
 template <class T>
@@ -25,9 +33,7 @@ void conv2d_forward_direct(const Conv2dProblem& p, const T* input, const T* weig
     for (std::int64_t c = 0; c < c_in; ++c)
       for (std::int64_t i = 0; i < p.k_h; ++i)
         for (std::int64_t j = 0; j < p.k_w; ++j)
-          sum += filter[(c * p.k_h + i) * p.k_w + j] * pixel(image + c * p.h * p.w, p.h, p.w,
-                                                             y * p.stride_h - p.padding_h + i * p.dilation_h,
-                                                             x * p.stride_w - p.padding_w + j * p.dilation_w);
+          sum += filter[(c * p.k_h + i) * p.k_w + j] * met(p, image + c * p.h * p.w, y, x, i, j);
     return sum;
   };
   parallel_for(p.n * p.c_out, [&](std::int64_t plane) {
@@ -84,9 +90,7 @@ void conv2d_backward_weight_direct(const Conv2dProblem& p, const T* input, const
         for (std::int64_t y = 0; y < out_h; ++y)
           for (std::int64_t x = 0; x < out_w; ++x)
             sum += static_cast<double>(grad_output[((n * p.c_out + o) * out_h + y) * out_w + x] *
-                                       pixel(input + (n * p.c_in + c) * p.h * p.w, p.h, p.w,
-                                             y * p.stride_h - p.padding_h + i * p.dilation_h,
-                                             x * p.stride_w - p.padding_w + j * p.dilation_w));
+                                       met(p, input + (n * p.c_in + c) * p.h * p.w, y, x, i, j));
       grad_weight[row * p.k_w + j] = static_cast<T>(sum);
     }
   });
