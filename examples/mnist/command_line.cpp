@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -14,26 +13,12 @@
 #include <optional>
 #include <utility>
 
+#include "parse_number.h"
 #include "suggest.h"
 
 namespace mnist {
 
 namespace {
-
-/// The whole of `text` as a number.
-template <class T>
-std::optional<T> parsed(const std::string& text) {
-  T number{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return number;
-}
-
-std::vector<std::string> commands_of(CLI::App& app) {
-  std::vector<std::string> names;
-  for (const CLI::App* command : app.get_subcommands(nullptr)) names.push_back(command->get_name());
-  return names;
-}
 
 std::vector<std::string> options_of(const CLI::App& app) {
   std::vector<std::string> names;
@@ -67,6 +52,12 @@ std::string what_is_wrong(CLI::App& app, const CLI::App& command, const CLI::Par
 
 }  // namespace
 
+std::vector<std::string> commands_of(CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands(nullptr)) names.push_back(command->get_name());
+  return names;
+}
+
 ValueCheck one_of(std::vector<std::string> words) {
   return [words = std::move(words)](const std::string& text) -> std::string {
     if (std::ranges::find(words, text) != words.end()) return {};
@@ -77,7 +68,7 @@ ValueCheck one_of(std::vector<std::string> words) {
 
 ValueCheck whole_number(std::uint64_t least, std::uint64_t most) {
   return [=](const std::string& text) -> std::string {
-    const std::optional<std::uint64_t> number = parsed<std::uint64_t>(text);
+    const std::optional<std::uint64_t> number = parse_number<std::uint64_t>(text);
     if (number && *number >= least && *number <= most && std::to_string(*number) == text) return {};
     return fmt::format("\"{}\" given, expected a whole number from {} to {}", text, least, most);
   };
@@ -85,7 +76,7 @@ ValueCheck whole_number(std::uint64_t least, std::uint64_t most) {
 
 ValueCheck number_from_zero() {
   return [](const std::string& text) -> std::string {
-    const std::optional<double> number = parsed<double>(text);
+    const std::optional<double> number = parse_number<double>(text);
     if (number && std::isfinite(*number) && *number >= 0) return {};
     return fmt::format("\"{}\" given, expected a number of at least 0", text);
   };

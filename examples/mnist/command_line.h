@@ -44,6 +44,9 @@ ValueCheck taken_by(Function function) {
   };
 }
 
+/// The names of all commands of the program.
+std::vector<std::string> commands_of(CLI::App& app);
+
 /// What is wrong with the command line that made CLI11 throw, with what may have been meant.
 std::string explain(CLI::App& app, const CLI::ParseError& error);
 

@@ -196,11 +196,10 @@ void add_tables(CLI::App& app, Arguments& arguments) {
 
 /// `mnist help` and `mnist help COMMAND` are `mnist --help` and `mnist COMMAND --help`.
 void add_help(CLI::App& app, Arguments& arguments) {
-  std::vector<std::string> names;
-  for (const CLI::App* command : app.get_subcommands(nullptr)) names.push_back(command->get_name());
+  const std::vector<std::string> others = commands_of(app);
   app.add_subcommand("help", "Explain a command")
       ->add_option("COMMAND", arguments.about, "which command")
-      ->check(one_of(names));
+      ->check(one_of(others));
 }
 
 /// The format of option files: CLI11's, with one section for the one command that there is, or none.

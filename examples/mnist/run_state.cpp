@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <optional>
 #include <sstream>
 #include <string_view>
 #include <utility>
 
 #include "kernelgrad/error.h"
 #include "kernelgrad/io.h"
+#include "parse_number.h"
 
 namespace mnist {
 
@@ -72,11 +74,9 @@ class Reader {
   template <class T>
   T number(const std::string& name) const {
     const std::string& digits = text(name);
-    T value = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    if (error != std::errc() || end != digits.data() + digits.size())
-      fail(fmt::format("\"{}\" is \"{}\", expected a number", name, digits));
-    return value;
+    const std::optional<T> value = parse_number<T>(digits);
+    if (!value) fail(fmt::format("\"{}\" is \"{}\", expected a number", name, digits));
+    return *value;
   }
 
   template <class T>

@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <fstream>
 #include <map>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -16,6 +16,7 @@
 #include "files.h"
 #include "fingerprints.h"
 #include "kernelgrad/error.h"
+#include "parse_number.h"
 #include "progress.h"
 #include "run_state.h"
 
@@ -27,12 +28,11 @@ constexpr std::size_t kMostSeeds = 10'000;
 constexpr auto kPollInterval = std::chrono::milliseconds(20);
 
 std::uint64_t parse_seed(std::string_view text, std::string_view seeds) {
-  std::uint64_t seed = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
-  if (error != std::errc() || end != text.data() + text.size())
+  const std::optional<std::uint64_t> seed = parse_number<std::uint64_t>(text);
+  if (!seed)
     throw kg::Error(
         fmt::format("seeds: \"{}\" given, expected whole numbers from 0 as in 1,2,3 or 1-3", seeds));
-  return seed;
+  return *seed;
 }
 
 /// "3" or "1-3": the first and the last.

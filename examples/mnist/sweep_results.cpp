@@ -4,16 +4,17 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <fstream>
+#include <optional>
 #include <set>
 #include <string_view>
 #include <type_traits>
 #include <utility>
 
 #include "kernelgrad/error.h"
+#include "parse_number.h"
 
 namespace mnist {
 
@@ -51,14 +52,12 @@ class CsvRow {
   }
   template <class T>
   T number() {
-    const std::string& field = fields_[next_];
-    T value{};
-    const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value);
-    if (error != std::errc() || end != field.data() + field.size()) refuse("a number");
+    const std::optional<T> value = parse_number<T>(fields_[next_]);
+    if (!value) refuse("a number");
     if constexpr (std::is_floating_point_v<T>)
-      if (!std::isfinite(value)) refuse("a number");
+      if (!std::isfinite(*value)) refuse("a number");
     ++next_;
-    return value;
+    return *value;
   }
   void skip_empty() {
     if (!fields_[next_].empty()) refuse("nothing");
