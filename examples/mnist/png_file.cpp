@@ -3,11 +3,10 @@
 #include <fmt/format.h>
 #include <png.h>
 
-#include <ostream>
 #include <string>
 
+#include "files.h"
 #include "kernelgrad/error.h"
-#include "kernelgrad/io.h"
 
 namespace mnist {
 
@@ -25,7 +24,7 @@ void write_png(const std::filesystem::path& path, const PixelView& pixels) {
   if (!png_image_write_to_memory(&image, bytes.data(), &size, 0, pixels.values.data(), 0, nullptr))
     throw kg::Error(fmt::format("{}: no PNG can be made: {}", path.string(), image.message));
   bytes.resize(size);
-  kg::write_file(path, [&](std::ostream& stream) { stream << bytes; });
+  write_text(path, bytes);
 }
 
 }  // namespace mnist

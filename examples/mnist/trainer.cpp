@@ -9,7 +9,6 @@
 #include <memory>
 #include <numeric>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -172,14 +171,18 @@ void check_epochs(const std::filesystem::path& folder, const RunState& state, co
     refuse(fmt::format("it has {} already", state.epochs.size()));
 }
 
-constexpr const char* kModelFiles[] = {"model.safetensors", "best.safetensors", "options.ini"};
+/// The names of all files of a run but for its state.
+std::vector<const char*> files_of_run() {
+  std::vector<const char*> names = {"model.safetensors", "best.safetensors", "options.ini"};
+  names.insert(names.end(), report_files().begin(), report_files().end());
+  return names;
+}
 
 /// Removes a run from its folder. Without its state first: a run that has one has all that belongs to it.
 void remove_run(const std::filesystem::path& folder) {
   remove_file(folder / state_file);
   flush_folder(folder);
-  for (const auto& files : {std::span<const char* const>(kModelFiles), report_files()})
-    for (const char* name : files) remove_file(folder / name);
+  for (const char* name : files_of_run()) remove_file(folder / name);
   flush_folder(folder);
 }
 
@@ -420,11 +423,10 @@ std::string existing_run(const std::filesystem::path& folder) {
     return fmt::format("{}: has a run with {} of {} epochs; `mnist train --resume {}` goes on with it, {}",
                        place, state.epochs.size(), state.planned_epochs, place, train_anew);
   }
-  for (const auto& files : {std::span<const char* const>(kModelFiles), report_files()})
-    for (const char* name : files)
-      if (std::filesystem::is_regular_file(folder / name))
-        return fmt::format("{}: is there, of a run without {}; {}", (folder / name).string(), state_file,
-                           train_anew);
+  for (const char* name : files_of_run())
+    if (std::filesystem::is_regular_file(folder / name))
+      return fmt::format("{}: is there, of a run without {}; {}", (folder / name).string(), state_file,
+                         train_anew);
   return {};
 }
 
