@@ -158,8 +158,7 @@ void Canvas::set_font(const TextStyle& style) {
   if (const cairo_status_t status = cairo_scaled_font_status(font); status != CAIRO_STATUS_SUCCESS)
     throw kg::Error(
         fmt::format("figures: the font that fontconfig has for DejaVu Sans cannot be loaded ({}): its file "
-                    "cannot be read, or "
-                    "memory has run out",
+                    "cannot be read, or memory has run out",
                     cairo_status_to_string(status)));
   // Cairo's own, which it takes without a word where fontconfig has none.
   if (cairo_scaled_font_get_type(font) == CAIRO_FONT_TYPE_USER)

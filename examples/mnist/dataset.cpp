@@ -82,8 +82,7 @@ std::string notice_of(const PackedFile& file, const DatasetOptions& options) {
   if (options.transposed || name.find("emnist") == std::string::npos) return {};
   return file.name() +
          ": EMNIST's own files have columns where rows should be; if these have, --transposed turns the "
-         "images "
-         "upright";
+         "images upright";
 }
 
 }  // namespace

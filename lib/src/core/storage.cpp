@@ -23,8 +23,7 @@ void Storage::note_use() const {
   if (is_lost())
     throw Error(
         "tensor: its memory is lost: it was allocated while work was being recorded for a graph, and went "
-        "with "
-        "the recording, which was refused");
+        "with the recording, which was refused");
   if (Capture* capture = Capture::active(); capture && !is_recorded()) capture->note_use(weak_from_this());
 }
 
