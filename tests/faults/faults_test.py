@@ -44,8 +44,8 @@ KINDS = ["write", "print", "sync", "rename", "remove", "lock", "open", "map", "r
 # What the message has to say of the reason.
 REASONS = {"write": "No space left on device", "print": "standard output", "sync": "Input/output error",
            "rename": "Permission denied", "remove": "Permission denied", "lock": "No locks available",
-           "open": "Permission denied|Too many open files|no font|cannot be loaded", "map": "memory|no font", "read": "Input/output error|no font",
-           "close": "Input/output error", "thread": "thread|Resource temporarily unavailable", "memory": "memory",
+           "open": "Permission denied|Too many open files|no font|cannot be loaded", "map": "memory|no font",
+           "read": "Input/output error|no font", "close": "Input/output error", "thread": "thread|Resource temporarily unavailable", "memory": "memory",
            "memory-place": "memory|libpng"}
 HARMLESS = {"short-write", "short-read", "interrupted"}
 TIMEOUT = 120  # seconds; a run takes less than one on an idle machine
@@ -97,7 +97,7 @@ def check_whole(path):
             at += 12 + size
         require(data[-8:-4] == b"IEND", f"{path.name} has no end")
     else:
-        require(path.name in (".lock", ), f"{path.name} is there")
+        raise Fault(f"{path.name} is there")
 
 
 class Results:
@@ -142,9 +142,9 @@ class Command:
 
 
 def run(program, arguments, out, environment=None):
-    return subprocess.run([program, *map(str, arguments)], cwd=out.parent, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          text=True,
-                          errors="backslashreplace", timeout=TIMEOUT, env={**os.environ, **(environment or {})})
+    return subprocess.run([program, *map(str, arguments)], cwd=out.parent, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="backslashreplace",
+                          timeout=TIMEOUT, env={**os.environ, **(environment or {})})
 
 
 class Faults:
@@ -157,7 +157,8 @@ class Faults:
         out = command.folder(self.root)
         report = out.parent / "calls"
         result = run(self.program, command.arguments, out, {
-            "LD_PRELOAD": self.inject, "KG_FAULT": kind, "KG_FAULT_AT": str(number), "KG_FAULT_SPARE": SPARED, "KG_FAULT_REPORT": str(report)})
+            "LD_PRELOAD": self.inject, "KG_FAULT": kind, "KG_FAULT_AT": str(number), "KG_FAULT_SPARE": SPARED,
+            "KG_FAULT_REPORT": str(report)})
         return out, result, int(report.read_text()) if report.exists() else 0
 
     def normal(self, command):

@@ -138,20 +138,8 @@ KG_FAILING("thread", EAGAIN, EAGAIN, int, pthread_create,
 
 // Opening. A mode is there or not; what is not there is not looked at.
 
-#define KG_FAILING_OPEN(name)                                                    \
-  extern "C" int name(const char* path, int flags, ...) {                        \
-    std::va_list rest;                                                           \
-    va_start(rest, flags);                                                       \
-    const ::mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, int) : 0; \
-    va_end(rest);                                                                \
-    if (fails("open", EACCES)) return -1;                                        \
-    return static_cast<int>(::syscall(SYS_openat, AT_FDCWD, path, flags, mode)); \
-  }
-KG_FAILING_OPEN(open)
-KG_FAILING_OPEN(open64)
-
-#define KG_FAILING_OPENAT(name)                                                  \
-  extern "C" int name(int folder, const char* path, int flags, ...) {            \
+#define KG_FAILING_OPEN(name, parameters, folder)                                \
+  extern "C" int name parameters {                                               \
     std::va_list rest;                                                           \
     va_start(rest, flags);                                                       \
     const ::mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, int) : 0; \
@@ -159,8 +147,10 @@ KG_FAILING_OPEN(open64)
     if (fails("open", EACCES)) return -1;                                        \
     return static_cast<int>(::syscall(SYS_openat, folder, path, flags, mode));   \
   }
-KG_FAILING_OPENAT(openat)
-KG_FAILING_OPENAT(openat64)
+KG_FAILING_OPEN(open, (const char* path, int flags, ...), AT_FDCWD)
+KG_FAILING_OPEN(open64, (const char* path, int flags, ...), AT_FDCWD)
+KG_FAILING_OPEN(openat, (int folder, const char* path, int flags, ...), folder)
+KG_FAILING_OPEN(openat64, (int folder, const char* path, int flags, ...), folder)
 
 KG_FAILING("open", EACCES, -1, int, __open_2, (const char* path, int flags), (path, flags))
 KG_FAILING("open", EACCES, -1, int, __open64_2, (const char* path, int flags), (path, flags))
