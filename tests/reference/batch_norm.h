@@ -61,8 +61,8 @@ struct BatchNormGradients {
 /// (`batch_statistics`) or not. With n values a channel, their standardised values s and incoming gradients
 /// g:
 ///
-///   gamma: sum(g * s)    beta: sum(g)    input: gamma / sqrt(variance + epsilon) * (g - sum(g) / n - s *
-///   sum(g * s) / n)
+///   gamma: sum(g * s)    beta: sum(g)
+///   input: gamma / sqrt(variance + epsilon) * (g - sum(g) / n - s * sum(g * s) / n)
 ///
 /// A standardised value is a difference, and its rounding is in proportion to what it is the difference of.
 inline BatchNormGradients batch_norm_backward(const kernels::BatchNormProblem& p,
