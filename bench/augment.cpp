@@ -31,7 +31,7 @@ struct Epoch {
   }
 
   mnist::Split split;
-  mnist::Loader loader;
+  mnist::ImageLoader loader;
 };
 
 void add_epoch(const std::string& name, const mnist::Augmentation& augmentation) {

@@ -2,8 +2,8 @@
 #include <optional>
 
 #include "bench.h"
+#include "kernelgrad/training/sgd.h"
 #include "models.h"
-#include "sgd.h"
 #include "training_steps.h"
 
 namespace {
@@ -34,7 +34,7 @@ class Training {
   explicit Training(bool graph) : split_(random_split()), network_(recipe().network()) {
     network_.to(bench::device());
     sgd_.emplace(network_.parameters(), recipe().sgd);
-    const mnist::LoaderOptions options{
+    const mnist::ImageLoaderOptions options{
         .batch_size = batch_size, .seed = 1, .shuffle = true, .augmentation = recipe().augmentation()};
     steps_ = bench::device().is_cuda() ? mnist::steps_on_cuda({network_, *sgd_}, split_, options, graph)
                                        : mnist::steps_on_cpu({network_, *sgd_}, split_, options);
@@ -51,7 +51,7 @@ class Training {
 
   mnist::Split split_;
   kg::nn::Sequential network_;
-  std::optional<mnist::Sgd> sgd_;
+  std::optional<kg::training::Sgd> sgd_;
   std::unique_ptr<mnist::TrainingSteps> steps_;
   int epoch_ = 0, index_ = 0;
 };

@@ -21,10 +21,10 @@ std::uint32_t checksum(std::span<const std::byte> bytes, std::uint32_t before) {
 /// What the training sees first: says how images are augmented, in which nothing but its pixels can be
 /// compared. So many images that a probability which differs by a hundredth shows.
 std::uint32_t checksum_of_first_images(const Recipe& recipe, const Split& training) {
-  Loader loader(training, {.batch_size = 1024, .shuffle = true, .augmentation = recipe.augmentation()});
+  ImageLoader loader(training, {.batch_size = 1024, .shuffle = true, .augmentation = recipe.augmentation()});
   loader.start_epoch(1);
-  const Batch batch = loader.batch(0);
-  return checksum(batch.images.bytes(), 0);
+  const kg::training::Batch batch = loader.batch(0);
+  return checksum(batch.inputs.bytes(), 0);
 }
 
 std::string pair_text(const kg::Pair& pair) { return fmt::format("{}x{}", pair.h, pair.w); }
@@ -56,22 +56,22 @@ std::string modules_text(const kg::nn::Module& module) {
 
 struct ScheduleText {
   std::string operator()(std::monostate) const { return "constant"; }
-  std::string operator()(const StepLrOptions& options) const {
+  std::string operator()(const kg::training::StepLrOptions& options) const {
     const auto& [step_size, gamma] = options;
     return fmt::format("step {} {}", step_size, gamma);
   }
-  std::string operator()(const ReduceLrOnPlateauOptions& options) const {
+  std::string operator()(const kg::training::ReduceLrOnPlateauOptions& options) const {
     const auto& [factor, patience, threshold, min_lr, epsilon] = options;
     return fmt::format("plateau {} {} {} {} {}", factor, patience, threshold, min_lr, epsilon);
   }
-  std::string operator()(const OneCycleLrOptions& options) const {
+  std::string operator()(const kg::training::OneCycleLrOptions& options) const {
     const auto& [pct_start, div_factor, final_div_factor, base_momentum, max_momentum, step] = options;
     return fmt::format("one cycle {} {} {} {} {} {}", pct_start, div_factor, final_div_factor, base_momentum,
                        max_momentum, static_cast<int>(step));
   }
 };
 
-std::string sgd_text(const SgdOptions& options) {
+std::string sgd_text(const kg::training::SgdOptions& options) {
   const auto& [learning_rate, momentum, dampening, weight_decay, nesterov] = options;
   return fmt::format("sgd {} {} {} {} {}", learning_rate, momentum, dampening, weight_decay, nesterov);
 }

@@ -7,8 +7,8 @@
 
 #include "augment.h"
 #include "kernelgrad/nn.h"
-#include "schedules.h"
-#include "sgd.h"
+#include "kernelgrad/training/schedules.h"
+#include "kernelgrad/training/sgd.h"
 
 namespace mnist {
 
@@ -25,8 +25,8 @@ struct Recipe {
   std::string_view description;
   kg::nn::Sequential (*network)();
   Augmentation (*augmentation)();
-  SgdOptions sgd;
-  Schedule schedule = {};
+  kg::training::SgdOptions sgd;
+  kg::training::Schedule schedule = {};
   double label_smoothing = 0;  ///< see Learner
   double weight_average = 0;   ///< decay of a WeightAverage, which is then what is tested and saved; 0: none
   int batch_size = 128;

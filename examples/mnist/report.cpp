@@ -231,15 +231,15 @@ void write_test_report(const std::filesystem::path& out, const Split& split, std
   write_predictions(out / "predictions.png", random_predictions(split, predictions, dataset, seed));
 }
 
-void write_augmented(const std::filesystem::path& path, const Split& split, LoaderOptions options,
+void write_augmented(const std::filesystem::path& path, const Split& split, ImageLoaderOptions options,
                      DatasetName dataset) {
   options.batch_size = kMostImages;
   const std::uint64_t seed = options.seed;
-  Loader loader(split, std::move(options));
+  ImageLoader loader(split, std::move(options));
   loader.start_epoch(1);
-  const Batch batch = loader.batch(0);
-  const std::int64_t height = batch.images.size(2), width = batch.images.size(3);
-  const std::vector<std::uint8_t> greys = grey_levels(batch.images.span<float>());
+  const kg::training::Batch batch = loader.batch(0);
+  const std::int64_t height = batch.inputs.size(2), width = batch.inputs.size(3);
+  const std::vector<std::uint8_t> greys = grey_levels(batch.inputs.span<float>());
   const auto labels = batch.labels.span<std::int64_t>();
   TrainingSamples samples{
       .images = {}, .note = {}, .image_width = static_cast<int>(width), .class_names = class_names(dataset)};

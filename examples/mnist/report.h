@@ -95,7 +95,7 @@ void write_test_report(const std::filesystem::path& out, const Split& split, std
 
 /// Draws the first images of the first epoch of training to `path`, as a loader with these options makes
 /// them, whatever its batch size.
-void write_augmented(const std::filesystem::path& path, const Split& split, LoaderOptions options,
+void write_augmented(const std::filesystem::path& path, const Split& split, ImageLoaderOptions options,
                      DatasetName dataset);
 
 }  // namespace mnist

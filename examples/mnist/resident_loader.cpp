@@ -41,7 +41,7 @@ kg::Tensor bytes_for_ops(std::int64_t count) {
 
 }  // namespace
 
-ResidentLoader::ResidentLoader(const Split& split, LoaderOptions options)
+ResidentLoader::ResidentLoader(const Split& split, ImageLoaderOptions options)
     : split_(checked(split, options.augmentation)),
       options_(std::move(options)),
       draws_(split, options_),
@@ -67,10 +67,11 @@ void ResidentLoader::start_epoch(int epoch) {
   ops_.copy_from(planned_);
 }
 
-Batch ResidentLoader::batch(const std::int64_t* index, int size) const {
+kg::training::Batch ResidentLoader::batch(const std::int64_t* index, int size) const {
   const ImageSize& image_size = draws_.image_size();
-  Batch batch{.images = kg::Tensor::empty({size, 1, image_size.height, image_size.width}, {.device = device}),
-              .labels = kg::Tensor::empty({size}, {.dtype = kg::DType::int64, .device = device})};
+  kg::training::Batch batch{
+      .inputs = kg::Tensor::empty({size, 1, image_size.height, image_size.width}, {.device = device}),
+      .labels = kg::Tensor::empty({size}, {.dtype = kg::DType::int64, .device = device})};
   cuda::augment_batch({.images = images_.device_data<std::uint8_t>(),
                        .labels = labels_.device_data<std::uint8_t>(),
                        .height = split_.height,
@@ -82,7 +83,7 @@ Batch ResidentLoader::batch(const std::int64_t* index, int size) const {
                        .output_pixels = image_size.height * image_size.width,
                        .levels = levels_.device_data<float>(),
                        .batch_size = options_.batch_size},
-                      index, size, batch.images.device_data<float>(),
+                      index, size, batch.inputs.device_data<float>(),
                       batch.labels.device_data<std::int64_t>(), {});
   return batch;
 }

@@ -7,8 +7,8 @@
 
 namespace mnist {
 
-/// A Loader whose split lies in the memory of Device::cuda(), a byte a pixel, and whose batches are made
-/// there, one launch each: the same images in the same order with the same pixels, bit for bit.
+/// An ImageLoader whose split lies in the memory of Device::cuda(), a byte a pixel, and whose batches are
+/// made there, one launch each: the same images in the same order with the same pixels, bit for bit.
 ///
 /// The CPU draws an epoch's order and what happens to each image, and sends both over when the epoch starts.
 /// Everything that batch() reads lies at the same place in every epoch: a recorded call (kg::Graph) can be
@@ -17,7 +17,7 @@ class ResidentLoader {
  public:
   /// `split` must outlive the loader. Throws kg::Error where CUDA is not available, and for images that have
   /// more than 24,576 pixels or take more than 3,584 integers to resize (Workspace).
-  ResidentLoader(const Split& split, LoaderOptions options);
+  ResidentLoader(const Split& split, ImageLoaderOptions options);
 
   /// As Loader's.
   void start_epoch(int epoch);
@@ -26,12 +26,12 @@ class ResidentLoader {
 
   /// The epoch's batch number *index, of `size` images, on the device. The index lies in device memory, and
   /// is read when the work runs.
-  Batch batch(const std::int64_t* index, int size) const;
+  kg::training::Batch batch(const std::int64_t* index, int size) const;
 
  private:
   const Split& split_;
-  LoaderOptions options_;
-  Loader draws_;
+  ImageLoaderOptions options_;
+  ImageLoader draws_;
   kg::Tensor images_, labels_;  ///< the split
   kg::Tensor levels_;           ///< what the network sees of each grey
   kg::Tensor order_, ops_;      ///< the epoch

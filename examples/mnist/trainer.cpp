@@ -43,7 +43,7 @@ std::string why_no_goal(const Split& tested) {
   return {};
 }
 
-LoaderOptions loader_options(const Recipe& recipe, const TrainOptions& options) {
+ImageLoaderOptions loader_options(const Recipe& recipe, const TrainOptions& options) {
   return {.batch_size = options.batch_size.value_or(recipe.batch_size),
           .seed = options.seed,
           .shuffle = true,
@@ -51,7 +51,7 @@ LoaderOptions loader_options(const Recipe& recipe, const TrainOptions& options) 
 }
 
 std::unique_ptr<TrainingSteps> training_steps(const Learner& learner, const Split& split,
-                                              const LoaderOptions& loader, const TrainOptions& options) {
+                                              const ImageLoaderOptions& loader, const TrainOptions& options) {
   return options.device.is_cuda() ? steps_on_cuda(learner, split, loader, options.graph)
                                   : steps_on_cpu(learner, split, loader);
 }
@@ -64,8 +64,8 @@ struct EpochRun {
 };
 
 /// One pass over the training data; less if `stop` is set.
-EpochRun train_epoch(kg::nn::Module& network, TrainingSteps& steps, Scheduler& scheduler, int epoch,
-                     bool quiet, const std::atomic<bool>& stop) {
+EpochRun train_epoch(kg::nn::Module& network, TrainingSteps& steps, kg::training::Scheduler& scheduler,
+                     int epoch, bool quiet, const std::atomic<bool>& stop) {
   network.train();
   steps.start_epoch(epoch);
   const int batches = steps.batches();
@@ -102,13 +102,14 @@ struct Networks {
   kg::nn::Sequential& tested() { return average ? averaged : trained; }
 
   kg::nn::Sequential trained, averaged;
-  std::optional<WeightAverage> average;
+  std::optional<kg::training::WeightAverage> average;
 };
 
-Sgd sgd_of(const Recipe& recipe, const TrainOptions& options, std::vector<kg::Tensor> parameters) {
-  SgdOptions sgd = recipe.sgd;
+kg::training::Sgd sgd_of(const Recipe& recipe, const TrainOptions& options,
+                         std::vector<kg::Tensor> parameters) {
+  kg::training::SgdOptions sgd = recipe.sgd;
   sgd.learning_rate = options.learning_rate.value_or(sgd.learning_rate);
-  return Sgd(std::move(parameters), sgd);
+  return kg::training::Sgd(std::move(parameters), sgd);
 }
 
 /// Of their own memory, on the CPU.
@@ -166,7 +167,8 @@ void check_epochs(const std::filesystem::path& folder, const RunState& state, co
         "{}: cannot be resumed as another run than it is: it was to have {}, given {}: {}", folder.string(),
         epochs_text(static_cast<std::size_t>(state.planned_epochs)), epochs, why));
   };
-  if (depends_on_length(recipe.schedule)) refuse("its one-cycle schedule is one for the whole run");
+  if (kg::training::depends_on_length(recipe.schedule))
+    refuse("its one-cycle schedule is one for the whole run");
   if (static_cast<std::size_t>(epochs) < state.epochs.size())
     refuse(fmt::format("it has {} already", state.epochs.size()));
 }
@@ -203,7 +205,8 @@ class Training {
                                .label_smoothing = recipe.label_smoothing,
                                .average = networks_.average ? &*networks_.average : nullptr},
                               data.train, loader_options(recipe, options), options)),
-        scheduler_(make_scheduler(recipe.schedule, sgd_, std::int64_t{epochs_} * steps_->batches())) {}
+        scheduler_(
+            kg::training::make_scheduler(recipe.schedule, sgd_, std::int64_t{epochs_} * steps_->batches())) {}
 
   /// Stands where no epoch is trained.
   void begin() { start_report(options_.heading); }
@@ -261,9 +264,9 @@ class Training {
   std::map<std::string, std::string> identity_;
   int epochs_;
   Networks networks_;
-  Sgd sgd_;
+  kg::training::Sgd sgd_;
   std::unique_ptr<TrainingSteps> steps_;
-  std::unique_ptr<Scheduler> scheduler_;
+  std::unique_ptr<kg::training::Scheduler> scheduler_;
   std::string heading_;
   std::optional<Report> report_;
   kg::nn::StateDict best_;                ///< the weights that were tested in the best epoch
@@ -437,11 +440,11 @@ Evaluation evaluate(kg::nn::Module& network, const Split& split, kg::Device devi
   const kg::NoGrad no_grad;
   const bool was_training = network.is_training();
   network.eval();
-  const Loader loader(split, {.batch_size = 250, .normalization = normalization});
+  const ImageLoader loader(split, {.batch_size = 250, .normalization = normalization});
   Evaluation evaluation;
   for (int index = 0; index < loader.batches(); ++index) {
-    const Batch batch = loader.batch(index);
-    const kg::Tensor output = network(batch.images.to(device));
+    const kg::training::Batch batch = loader.batch(index);
+    const kg::Tensor output = network(batch.inputs.to(device));
     evaluation.loss += kg::nll_loss(output, batch.labels.to(device), kg::Reduction::sum).item();
     for (const std::int64_t prediction : kg::argmax(output).to_vector<std::int64_t>())
       evaluation.predictions.push_back(static_cast<int>(prediction));

@@ -25,8 +25,8 @@ kg::Tensor smoothed(const kg::Tensor& loss, const kg::Tensor& log_probabilities,
 /// Trains with one batch. `count` is told the log-probabilities and their mean loss, without smoothing. No
 /// gradient is left behind, and none is expected: a recorded step cannot hand memory on to the next.
 template <class Count>
-void train_on(const Batch& batch, const Learner& learner, const Count& count) {
-  const kg::Tensor output = learner.network(batch.images);
+void train_on(const kg::training::Batch& batch, const Learner& learner, const Count& count) {
+  const kg::Tensor output = learner.network(batch.inputs);
   const kg::Tensor loss = kg::nll_loss(output, batch.labels);
   count(output, loss);
   if (learner.label_smoothing > 0)
@@ -47,7 +47,7 @@ std::int64_t count_correct(const kg::Tensor& output, const kg::Tensor& labels) {
 
 class StepsOnCpu : public TrainingSteps {
  public:
-  StepsOnCpu(const Learner& learner, const Split& split, const LoaderOptions& options)
+  StepsOnCpu(const Learner& learner, const Split& split, const ImageLoaderOptions& options)
       : learner_(learner), loader_(split, options) {}
 
   void start_epoch(int epoch) override {
@@ -60,7 +60,7 @@ class StepsOnCpu : public TrainingSteps {
 
   void run(int index) override {
     if (learner_.average) learner_.average->next_step();
-    const Batch batch = loader_.batch(index);
+    const kg::training::Batch batch = loader_.batch(index);
     train_on(batch, learner_, [&](const kg::Tensor& output, const kg::Tensor& loss) {
       add({.loss = loss.item(),
            .correct = count_correct(output, batch.labels),
@@ -87,7 +87,7 @@ class StepsOnCpu : public TrainingSteps {
   }
 
   Learner learner_;
-  Loader loader_;
+  ImageLoader loader_;
   EpochTotals totals_;
   std::vector<BatchTotals> batches_;
 };
@@ -158,7 +158,7 @@ class TotalsOnCuda {
 
 class StepsOnCuda : public TrainingSteps {
  public:
-  StepsOnCuda(const Learner& learner, const Split& split, const LoaderOptions& options, bool graph)
+  StepsOnCuda(const Learner& learner, const Split& split, const ImageLoaderOptions& options, bool graph)
       : learner_(learner), loader_(split, options), totals_(loader_.batches()), use_graph_(graph) {}
 
   void start_epoch(int epoch) override {
@@ -185,7 +185,7 @@ class StepsOnCuda : public TrainingSteps {
 
  private:
   void run_kernels(int size) {
-    const Batch batch = loader_.batch(totals_.next_batch(), size);
+    const kg::training::Batch batch = loader_.batch(totals_.next_batch(), size);
     train_on(batch, learner_, [&](const kg::Tensor& output, const kg::Tensor& loss) {
       totals_.add(output, batch.labels, loss);
     });
@@ -202,12 +202,12 @@ class StepsOnCuda : public TrainingSteps {
 }  // namespace
 
 std::unique_ptr<TrainingSteps> steps_on_cpu(const Learner& learner, const Split& split,
-                                            const LoaderOptions& options) {
+                                            const ImageLoaderOptions& options) {
   return std::make_unique<StepsOnCpu>(learner, split, options);
 }
 
 std::unique_ptr<TrainingSteps> steps_on_cuda(const Learner& learner, const Split& split,
-                                             const LoaderOptions& options, bool graph) {
+                                             const ImageLoaderOptions& options, bool graph) {
   return std::make_unique<StepsOnCuda>(learner, split, options, graph);
 }
 

@@ -5,9 +5,9 @@
 
 #include "epoch_totals.h"
 #include "kernelgrad/nn.h"
+#include "kernelgrad/training/sgd.h"
+#include "kernelgrad/training/weight_average.h"
 #include "loader.h"
-#include "sgd.h"
-#include "weight_average.h"
 
 namespace mnist {
 
@@ -40,19 +40,19 @@ class TrainingSteps {
 /// What is trained, and how a batch changes it.
 struct Learner {
   kg::nn::Module& network;  ///< gives log-probabilities
-  Sgd& sgd;
-  double label_smoothing = 0;        ///< of 1: how much of each label is spread evenly over all classes
-  WeightAverage* average = nullptr;  ///< updated after each step, if there is one
+  kg::training::Sgd& sgd;
+  double label_smoothing = 0;  ///< of 1: how much of each label is spread evenly over all classes
+  kg::training::WeightAverage* average = nullptr;  ///< updated after each step, if there is one
 };
 
 /// Steps on the CPU, one at a time.
 std::unique_ptr<TrainingSteps> steps_on_cpu(const Learner& learner, const Split& split,
-                                            const LoaderOptions& options);
+                                            const ImageLoaderOptions& options);
 
 /// Steps on Device::cuda(), where the network must be: data, augmentation and totals are there too, and a
 /// step is queued without waiting for the one before. With `graph` the steps from the second full batch on
 /// replay a recording of one step, a single launch each instead of one for every kernel: same bits.
 std::unique_ptr<TrainingSteps> steps_on_cuda(const Learner& learner, const Split& split,
-                                             const LoaderOptions& options, bool graph = true);
+                                             const ImageLoaderOptions& options, bool graph = true);
 
 }  // namespace mnist

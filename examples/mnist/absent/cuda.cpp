@@ -16,15 +16,6 @@ namespace {
 
 }  // namespace
 
-template <class T>
-void sgd_step(std::span<const SgdParameter<T>>, const SgdConstants&, const SgdRates*, kg::kernels::Stream) {
-  absent("sgd_step");
-}
-template void sgd_step(std::span<const SgdParameter<float>>, const SgdConstants&, const SgdRates*,
-                       kg::kernels::Stream);
-template void sgd_step(std::span<const SgdParameter<double>>, const SgdConstants&, const SgdRates*,
-                       kg::kernels::Stream);
-
 void augment_batch(const AugmentSource&, const std::int64_t*, int, float*, std::int64_t*,
                    kg::kernels::Stream) {
   absent("augment_batch");

@@ -1,8 +1,8 @@
 #include "cuda/kernels.h"
-#include "cuda/unfused.h"
 #include "kernels/cuda/common/launch.h"
 #include "kernels/cuda/common/reduce.h"
 #include "kernels/cuda/common/shared_memory.h"
+#include "training/cuda/unfused.h"
 
 /// Adds a batch to the epoch's totals, and to the list of its batches. Both stay in device memory: reading
 /// them in every step would stop the GPU for as long as a small network's whole step takes.
@@ -20,6 +20,8 @@ using kg::kernels::cuda::reduce_scratch;
 using kg::kernels::cuda::SharedLayout;
 using kg::kernels::cuda::SharedMemory;
 using kg::kernels::cuda::Sum;
+using kg::training::cuda::product;
+using kg::training::cuda::sum;
 
 constexpr int block_size = 128;
 

@@ -2,6 +2,5 @@
 set(MNIST_CUDA_SOURCES
   augment.cu
   metrics.cu
-  sgd.cu
 )
 list(TRANSFORM MNIST_CUDA_SOURCES PREPEND ${CMAKE_CURRENT_LIST_DIR}/)

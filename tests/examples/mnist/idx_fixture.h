@@ -12,13 +12,15 @@
 #include <utility>
 #include <vector>
 
-#include "kernelgrad/error.h"
+#include "error_of.h"
 #include "temporary_directory.h"
 
 namespace mnist {
 
 using Bytes = std::vector<std::uint8_t>;
 
+using kg::testing::contains;
+using kg::testing::error_of;
 using kg::testing::TemporaryDirectory;
 
 inline Bytes idx_header(const std::vector<std::uint32_t>& dims) {
@@ -80,21 +82,6 @@ inline Bytes read_plain(const std::filesystem::path& path) {
 inline std::string text_of(const std::filesystem::path& path) {
   const Bytes bytes = read_plain(path);
   return {bytes.begin(), bytes.end()};
-}
-
-/// The message of the kg::Error that `action` throws; "nothing was thrown" without one.
-template <typename Action>
-std::string error_of(Action action) {
-  try {
-    action();
-  } catch (const kg::Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
-
-inline bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace mnist

@@ -41,19 +41,19 @@ struct Epoch {
   bool operator==(const Epoch&) const = default;
 };
 
-Epoch read_epoch(Loader& loader, int epoch) {
+Epoch read_epoch(ImageLoader& loader, int epoch) {
   loader.start_epoch(epoch);
   Epoch result;
   for (int i = 0; i < loader.batches(); ++i) {
-    const Batch batch = loader.batch(i);
-    for (const float value : batch.images.to_vector<float>()) result.images.push_back(value);
+    const kg::training::Batch batch = loader.batch(i);
+    for (const float value : batch.inputs.to_vector<float>()) result.images.push_back(value);
     for (const std::int64_t label : batch.labels.to_vector<std::int64_t>()) result.labels.push_back(label);
   }
   return result;
 }
 
-Epoch read_epoch(const Split& split, const LoaderOptions& options, int epoch) {
-  Loader loader(split, options);
+Epoch read_epoch(const Split& split, const ImageLoaderOptions& options, int epoch) {
+  ImageLoader loader(split, options);
   return read_epoch(loader, epoch);
 }
 
@@ -98,28 +98,30 @@ TEST_CASE("a loader's last batch is what is left", "[loader]") {
   const Split split = numbered_images(all);
   for (const int batch_size : {1, 2, 33, 100, 101, 102, 60000}) {
     INFO("batch size " << batch_size);
-    Loader loader(split, {.batch_size = batch_size, .shuffle = true});
+    ImageLoader loader(split, {.batch_size = batch_size, .shuffle = true});
     loader.start_epoch(1);
     REQUIRE(loader.batches() == (all - 1) / batch_size + 1);
     for (int i = 0; i < loader.batches(); ++i) {
       const std::int64_t expected = std::min(batch_size, all - i * batch_size);
-      const Batch batch = loader.batch(i);
-      CHECK(batch.images.shape() == kg::Shape{expected, 1, height, width});
+      const kg::training::Batch batch = loader.batch(i);
+      CHECK(batch.inputs.shape() == kg::Shape{expected, 1, height, width});
       CHECK(batch.labels.shape() == kg::Shape{expected});
     }
   }
-  CHECK(contains(error_of([&] { Loader(split, {.batch_size = 0}); }), "batch size 0, expected at least 1"));
-  CHECK(contains(error_of([&] { Loader(split, {.batch_size = -3}); }), "batch size -3"));
+  CHECK(contains(error_of([&] { ImageLoader(split, {.batch_size = 0}); }),
+                 "batch size 0, expected at least 1"));
+  CHECK(contains(error_of([&] { ImageLoader(split, {.batch_size = -3}); }), "batch size -3"));
 }
 
 TEST_CASE("a loader's images have the size that the augmentation gives them", "[loader]") {
   const Split split = numbered_images(3);
   const RandomApply cropped{.transforms = {CenterCrop{.size = 2}}};
-  Loader loader(split, {.batch_size = 2, .augmentation = Augmentation({cropped, Resize{.size = {7, 4}}})});
+  ImageLoader loader(split,
+                     {.batch_size = 2, .augmentation = Augmentation({cropped, Resize{.size = {7, 4}}})});
   loader.start_epoch(1);
   CHECK(loader.image_size() == ImageSize{7, 4});
-  CHECK(loader.batch(1).images.shape() == kg::Shape{1, 1, 7, 4});
-  CHECK(contains(error_of([&] { Loader(split, {.augmentation = Augmentation({cropped})}); }),
+  CHECK(loader.batch(1).inputs.shape() == kg::Shape{1, 1, 7, 4});
+  CHECK(contains(error_of([&] { ImageLoader(split, {.augmentation = Augmentation({cropped})}); }),
                  "a 5x3 image becomes 2x2 or 5x3"));
 }
 
@@ -129,10 +131,10 @@ TEST_CASE("a loader's order depends on seed and epoch and on nothing else", "[lo
   CHECK(order != numbers(all));
   for (const int batch_size : {1, 10, 128})
     for (const bool augmented : {false, true}) {
-      Loader loader(split, {.batch_size = batch_size,
-                            .seed = 1,
-                            .shuffle = true,
-                            .augmentation = augmented ? strong() : Augmentation()});
+      ImageLoader loader(split, {.batch_size = batch_size,
+                                 .seed = 1,
+                                 .shuffle = true,
+                                 .augmentation = augmented ? strong() : Augmentation()});
       for (const int earlier : {1, 2, 7}) read_epoch(loader, earlier);
       const Epoch read = read_epoch(loader, 3);
       // Augmented images no longer name themselves; their labels do, as far as they go.
@@ -148,7 +150,7 @@ TEST_CASE("a loader's order depends on seed and epoch and on nothing else", "[lo
 TEST_CASE("a shuffled sample is equally often at every place", "[loader]") {
   constexpr int count = 7, epochs = 2100;
   const Split split = numbered_images(count);
-  Loader loader(split, {.batch_size = count, .seed = 1, .shuffle = true});
+  ImageLoader loader(split, {.batch_size = count, .seed = 1, .shuffle = true});
   int often[count][count] = {};
   for (int epoch = 1; epoch <= epochs; ++epoch) {
     const std::vector<int> order = order_of(read_epoch(loader, epoch));
@@ -163,15 +165,15 @@ TEST_CASE("a loader without shuffling keeps the order and the pixels", "[loader]
   const Split split = numbered_images(all);
   std::vector<float> expected(split.images.size());
   Normalize(pixel_mean, pixel_std)(split.images, expected.data());
-  Loader loader(split, {.batch_size = 33, .seed = 5});
+  ImageLoader loader(split, {.batch_size = 33, .seed = 5});
   for (const int epoch : {1, 2, 1}) {
     const Epoch read = read_epoch(loader, epoch);
     CHECK(read.images == expected);
     CHECK(order_of(read) == numbers(all));
   }
   // As evaluate() uses it, which starts no epoch.
-  const Batch batch = Loader(split, {.batch_size = all}).batch(0);
-  CHECK(batch.images.to_vector<float>() == expected);
+  const kg::training::Batch batch = ImageLoader(split, {.batch_size = all}).batch(0);
+  CHECK(batch.inputs.to_vector<float>() == expected);
 }
 
 TEST_CASE("a sample's pixels depend on seed, epoch and number, not on batch size and threads", "[loader]") {
@@ -193,7 +195,7 @@ TEST_CASE("a sample's pixels depend on seed, epoch and number, not on batch size
       for (const int batch_size : {1, 13, 64, 200}) {
         INFO(threads << " threads, batch size " << batch_size << ", epoch " << epoch);
         const kg::testing::ThreadCount scope(threads);
-        const LoaderOptions options{
+        const ImageLoaderOptions options{
             .batch_size = batch_size, .seed = 9, .shuffle = true, .augmentation = strong()};
         CHECK(read_epoch(split, options, epoch).images == expected);
       }

@@ -201,8 +201,9 @@ TEST_CASE("every model gives log-probabilities of ten classes", "[models]") {
 
 /// What each epoch starts with: learning rate and momentum. The test losses never improve.
 std::vector<std::pair<double, double>> course(const Recipe& recipe, int batches) {
-  Sgd sgd({}, recipe.sgd);
-  const auto scheduler = make_scheduler(recipe.schedule, sgd, std::int64_t{recipe.epochs} * batches);
+  kg::training::Sgd sgd({}, recipe.sgd);
+  const auto scheduler =
+      kg::training::make_scheduler(recipe.schedule, sgd, std::int64_t{recipe.epochs} * batches);
   std::vector<std::pair<double, double>> found;
   for (int epoch = 0; epoch < recipe.epochs; ++epoch) {
     found.emplace_back(sgd.learning_rate(), sgd.momentum());
@@ -216,12 +217,12 @@ void check_schedule(const json& wanted, const Recipe& recipe) {
   if (wanted.is_null()) {
     CHECK(std::holds_alternative<std::monostate>(recipe.schedule));
   } else if (wanted["name"] == "StepLR") {
-    const auto* options = std::get_if<StepLrOptions>(&recipe.schedule);
+    const auto* options = std::get_if<kg::training::StepLrOptions>(&recipe.schedule);
     REQUIRE(options);
     CHECK(options->step_size == wanted["step_size"]);
     CHECK(options->gamma == wanted["gamma"]);
   } else if (wanted["name"] == "ReduceLROnPlateau") {
-    const auto* options = std::get_if<ReduceLrOnPlateauOptions>(&recipe.schedule);
+    const auto* options = std::get_if<kg::training::ReduceLrOnPlateauOptions>(&recipe.schedule);
     REQUIRE(options);
     CHECK(options->factor == wanted["factor"]);
     CHECK(options->patience == wanted["patience"]);
@@ -229,14 +230,14 @@ void check_schedule(const json& wanted, const Recipe& recipe) {
     CHECK(options->min_lr == wanted["min_lr"]);
     CHECK(options->epsilon == wanted["eps"]);
   } else {
-    const auto* options = std::get_if<OneCycleLrOptions>(&recipe.schedule);
+    const auto* options = std::get_if<kg::training::OneCycleLrOptions>(&recipe.schedule);
     REQUIRE(options);
     CHECK(options->pct_start == wanted["pct_start"]);
     CHECK(options->div_factor == wanted["div_factor"]);
     CHECK(options->final_div_factor == wanted["final_div_factor"]);
     CHECK(options->base_momentum == wanted["base_momentum"]);
     CHECK(options->max_momentum == wanted["max_momentum"]);
-    CHECK((options->step == StepEvery::epoch) == (wanted["step"] == "epoch"));
+    CHECK((options->step == kg::training::StepEvery::epoch) == (wanted["step"] == "epoch"));
     // The published log prints the rates.
     const auto found = course(recipe, 938);
     REQUIRE(found.size() == wanted["learning_rates"].size());

@@ -141,7 +141,7 @@ TEST_CASE("a test set with fewer images than the grid shows them all", "[report]
 
 TEST_CASE("augmented.png shows the first images of epoch 1 grey for grey", "[report]") {
   const Split split = digits(60, 1);
-  const LoaderOptions options{
+  const ImageLoaderOptions options{
       .batch_size = 7,
       .seed = 5,
       .shuffle = true,
@@ -149,7 +149,7 @@ TEST_CASE("augmented.png shows the first images of epoch 1 grey for grey", "[rep
   const TemporaryDirectory out;
   write_augmented(out / "augmented.png", split, options, DatasetName::mnist);
 
-  Loader loader(split, options);
+  ImageLoader loader(split, options);
   loader.start_epoch(1);
   for (const int place : {0, 5, 23}) {
     INFO("image " << place);

@@ -28,8 +28,8 @@ Split noise(int count, int height, int width) {
 kg::Tensor index_on_cuda(std::int64_t index) { return kg::Tensor::from(std::vector{index}, {}, cuda); }
 
 /// Checks every batch of some epochs against Loader's.
-void check_same_batches(const Split& split, const LoaderOptions& options, int line = __builtin_LINE()) {
-  Loader expected(split, options);
+void check_same_batches(const Split& split, const ImageLoaderOptions& options, int line = __builtin_LINE()) {
+  ImageLoader expected(split, options);
   ResidentLoader actual(split, options);
   for (const int epoch : {1, 2}) {
     expected.start_epoch(epoch);
@@ -38,11 +38,11 @@ void check_same_batches(const Split& split, const LoaderOptions& options, int li
     for (int i = 0; i < expected.batches(); ++i) {
       INFO("line " << line << ": " << split.height << "x" << split.width << " pixels, batches of "
                    << options.batch_size << ", epoch " << epoch << ", batch " << i);
-      const Batch batch = expected.batch(i);
+      const kg::training::Batch batch = expected.batch(i);
       REQUIRE(actual.size_of(i) == batch.labels.numel());
       const kg::Tensor index = index_on_cuda(i);
-      const Batch resident = actual.batch(index.device_data<std::int64_t>(), actual.size_of(i));
-      CHECK(kg::testing::same_bits(resident.images, batch.images));
+      const kg::training::Batch resident = actual.batch(index.device_data<std::int64_t>(), actual.size_of(i));
+      CHECK(kg::testing::same_bits(resident.inputs, batch.inputs));
       CHECK(kg::testing::same_bits(resident.labels, batch.labels));
     }
   }
@@ -105,7 +105,7 @@ TEST_CASE("batches made on cuda have the pixels of those made on the CPU", "[res
          {AugmentationOptions{},
           AugmentationOptions{.after_normalize = RandomRotation{.degrees = 60, .fill = 3}}}) {
       INFO("turned after normalisation: " << after.after_normalize.has_value());
-      const LoaderOptions options{
+      const ImageLoaderOptions options{
           .batch_size = 5, .seed = 3, .shuffle = true, .augmentation = Augmentation(transforms, after)};
       check_same_batches(noise(7, 28, 28), options);
       check_same_batches(noise(3, 5, 3), options);
@@ -129,7 +129,7 @@ TEST_CASE("batches made on cuda have the images of those made on the CPU, whatev
 TEST_CASE("images of any shape are augmented on cuda as on the CPU", "[resident]") {
   if (!kg::cuda_is_available()) return;
   const Augmentation augmentation({shifted, turned, jittered});
-  const LoaderOptions options{.batch_size = 2, .seed = 5, .augmentation = augmentation};
+  const ImageLoaderOptions options{.batch_size = 2, .seed = 5, .augmentation = augmentation};
   check_same_batches(noise(2, 1, 1), options);
   check_same_batches(noise(2, 1, 255), options);
   // A block of 256 threads has a thread for each row or pixel, or some twice.
@@ -160,7 +160,7 @@ TEST_CASE("a resident loader refuses what its kernel cannot hold", "[resident]")
     CHECK(contains(message, "cuda is not available: " + kg::cuda_unavailable_reason()));
   if (!kg::cuda_is_available()) return;
   const auto resized = [](const ImageSize& size) {
-    return LoaderOptions{.batch_size = 1, .augmentation = Augmentation({Resize{.size = size}})};
+    return ImageLoaderOptions{.batch_size = 1, .augmentation = Augmentation({Resize{.size = size}})};
   };
   // A weight for each of three columns, and where they begin: 896 columns are the limit, less what the row
   // takes.

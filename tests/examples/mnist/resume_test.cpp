@@ -73,20 +73,24 @@ const std::vector<Feature>& features() {
          recipe.label_smoothing = 0.1;
        }},
       {"dampening", [](Recipe& recipe) { recipe.sgd.dampening = 0.5; }},
-      {"StepLr", [](Recipe& recipe) { recipe.schedule = StepLrOptions{.step_size = 3, .gamma = 0.3}; }},
+      {"StepLr",
+       [](Recipe& recipe) { recipe.schedule = kg::training::StepLrOptions{.step_size = 3, .gamma = 0.3}; }},
       {"ReduceLrOnPlateau",
        [](Recipe& recipe) {
          // Nothing is better by the half: every second epoch after the first is one too many.
-         recipe.schedule = ReduceLrOnPlateauOptions{.factor = 0.5, .patience = 1, .threshold = 0.9};
+         recipe.schedule =
+             kg::training::ReduceLrOnPlateauOptions{.factor = 0.5, .patience = 1, .threshold = 0.9};
        }},
-      {"OneCycleLr", [](Recipe& recipe) { recipe.schedule = OneCycleLrOptions{}; }},
+      {"OneCycleLr", [](Recipe& recipe) { recipe.schedule = kg::training::OneCycleLrOptions{}; }},
       {"OneCycleLr by epochs",
-       [](Recipe& recipe) { recipe.schedule = OneCycleLrOptions{.step = StepEvery::epoch}; }},
+       [](Recipe& recipe) {
+         recipe.schedule = kg::training::OneCycleLrOptions{.step = kg::training::StepEvery::epoch};
+       }},
       {"weight average", [](Recipe& recipe) { recipe.weight_average = 0.9; }},
       {"weight average, one-cycle",
        [](Recipe& recipe) {
          recipe.weight_average = 0.995;
-         recipe.schedule = OneCycleLrOptions{};
+         recipe.schedule = kg::training::OneCycleLrOptions{};
        }},
   };
   return all;
@@ -189,7 +193,7 @@ TEST_CASE("a run that is stopped in any batch and resumed leaves the bytes of on
   const Dataset data = small_data();
   Recipe recipe = small_recipe();
   recipe.weight_average = 0.9;
-  recipe.schedule = OneCycleLrOptions{};
+  recipe.schedule = kg::training::OneCycleLrOptions{};
   const TemporaryDirectory undisturbed;
   Call call{recipe, data, {.epochs = 3, .out = undisturbed.path()}};
   train_to_the_end(call);
@@ -311,7 +315,7 @@ TEST_CASE("a run is not resumed as another than it is", "[resume]") {
 TEST_CASE("a run is made longer where its schedule does not depend on that", "[resume]") {
   const Dataset data = small_data();
   Recipe recipe = small_recipe();
-  recipe.schedule = StepLrOptions{.step_size = 2, .gamma = 0.5};
+  recipe.schedule = kg::training::StepLrOptions{.step_size = 2, .gamma = 0.5};
   const TemporaryDirectory undisturbed, longer;
   Call call{recipe, data, {.epochs = 4, .out = undisturbed.path()}};
   train_to_the_end(call);
@@ -335,7 +339,7 @@ TEST_CASE("a run is made longer where its schedule does not depend on that", "[r
 TEST_CASE("a one-cycle run keeps its length", "[resume]") {
   const Dataset data = small_data();
   Call call{small_recipe(), data, {.epochs = 2}};
-  call.recipe.schedule = OneCycleLrOptions{};
+  call.recipe.schedule = kg::training::OneCycleLrOptions{};
   const TemporaryDirectory out;
   call.options.out = out.path();
   train_to_the_end(call);
@@ -437,7 +441,7 @@ TEST_CASE("best.safetensors has the weights of the first best epoch", "[resume]"
   Recipe recipe = small_recipe();
   // After a good second epoch it gets worse.
   recipe.sgd = {.learning_rate = 0.05};
-  recipe.schedule = StepLrOptions{.step_size = 2, .gamma = 60};
+  recipe.schedule = kg::training::StepLrOptions{.step_size = 2, .gamma = 60};
   const TrainResult result = train_to_the_end({recipe, data, {.epochs = 4, .out = out.path()}});
   const auto best = std::ranges::max_element(result.epochs, {}, &EpochMetrics::test_accuracy);
   REQUIRE(best->epoch < 4);

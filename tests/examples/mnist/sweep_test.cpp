@@ -91,21 +91,23 @@ TEST_CASE("A fingerprint tells apart what is trained otherwise, and nothing else
   with([](Recipe& other) { other.sgd.nesterov = true; });
   with([](Recipe& other) { other.label_smoothing = 0.1; });
   with([](Recipe& other) { other.weight_average = 0.1; });
-  with([](Recipe& other) { other.schedule = StepLrOptions{.step_size = 3}; });
-  with([](Recipe& other) { other.schedule = OneCycleLrOptions{}; });
-  with([](Recipe& other) { other.schedule = OneCycleLrOptions{.step = StepEvery::epoch}; });
-  with([](Recipe& other) { other.schedule = OneCycleLrOptions{.pct_start = 0.2}; });
-  with([](Recipe& other) { other.schedule = OneCycleLrOptions{.div_factor = 9}; });
-  with([](Recipe& other) { other.schedule = OneCycleLrOptions{.final_div_factor = 9}; });
-  with([](Recipe& other) { other.schedule = OneCycleLrOptions{.base_momentum = 0.8}; });
-  with([](Recipe& other) { other.schedule = OneCycleLrOptions{.max_momentum = 0.9}; });
-  with([](Recipe& other) { other.schedule = StepLrOptions{.step_size = 3, .gamma = 0.2}; });
-  with([](Recipe& other) { other.schedule = ReduceLrOnPlateauOptions{}; });
-  with([](Recipe& other) { other.schedule = ReduceLrOnPlateauOptions{.factor = 0.2}; });
-  with([](Recipe& other) { other.schedule = ReduceLrOnPlateauOptions{.patience = 2}; });
-  with([](Recipe& other) { other.schedule = ReduceLrOnPlateauOptions{.threshold = 0.1}; });
-  with([](Recipe& other) { other.schedule = ReduceLrOnPlateauOptions{.min_lr = 0.1}; });
-  with([](Recipe& other) { other.schedule = ReduceLrOnPlateauOptions{.epsilon = 0.1}; });
+  with([](Recipe& other) { other.schedule = kg::training::StepLrOptions{.step_size = 3}; });
+  with([](Recipe& other) { other.schedule = kg::training::OneCycleLrOptions{}; });
+  with([](Recipe& other) {
+    other.schedule = kg::training::OneCycleLrOptions{.step = kg::training::StepEvery::epoch};
+  });
+  with([](Recipe& other) { other.schedule = kg::training::OneCycleLrOptions{.pct_start = 0.2}; });
+  with([](Recipe& other) { other.schedule = kg::training::OneCycleLrOptions{.div_factor = 9}; });
+  with([](Recipe& other) { other.schedule = kg::training::OneCycleLrOptions{.final_div_factor = 9}; });
+  with([](Recipe& other) { other.schedule = kg::training::OneCycleLrOptions{.base_momentum = 0.8}; });
+  with([](Recipe& other) { other.schedule = kg::training::OneCycleLrOptions{.max_momentum = 0.9}; });
+  with([](Recipe& other) { other.schedule = kg::training::StepLrOptions{.step_size = 3, .gamma = 0.2}; });
+  with([](Recipe& other) { other.schedule = kg::training::ReduceLrOnPlateauOptions{}; });
+  with([](Recipe& other) { other.schedule = kg::training::ReduceLrOnPlateauOptions{.factor = 0.2}; });
+  with([](Recipe& other) { other.schedule = kg::training::ReduceLrOnPlateauOptions{.patience = 2}; });
+  with([](Recipe& other) { other.schedule = kg::training::ReduceLrOnPlateauOptions{.threshold = 0.1}; });
+  with([](Recipe& other) { other.schedule = kg::training::ReduceLrOnPlateauOptions{.min_lr = 0.1}; });
+  with([](Recipe& other) { other.schedule = kg::training::ReduceLrOnPlateauOptions{.epsilon = 0.1}; });
   with([](Recipe& other) {
     other.augmentation = [] { return Augmentation({RandomRotation{.degrees = 5}}); };
   });

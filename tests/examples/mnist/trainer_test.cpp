@@ -25,6 +25,8 @@
 namespace mnist {
 namespace {
 
+using namespace kg::training;
+
 namespace nn = kg::nn;
 
 using kg::testing::devices;
@@ -340,7 +342,7 @@ std::vector<Weights> steps_by_hand(const Recipe& recipe, const Dataset& data, in
   moved.move(network);
   const Weights parameters = network.parameters();
   Sgd sgd(parameters, recipe.sgd);
-  Loader loader(data.train, {.batch_size = recipe.batch_size, .seed = 1, .shuffle = true});
+  ImageLoader loader(data.train, {.batch_size = recipe.batch_size, .seed = 1, .shuffle = true});
   const auto scheduler = make_scheduler(recipe.schedule, sgd, std::int64_t{epochs} * loader.batches());
   std::vector<Weights> steps;
   for (int epoch = 1; epoch <= epochs; ++epoch) {
@@ -348,7 +350,7 @@ std::vector<Weights> steps_by_hand(const Recipe& recipe, const Dataset& data, in
     for (int index = 0; index < loader.batches(); ++index) {
       const Batch batch = loader.batch(index);
       sgd.zero_grad();
-      kg::nll_loss(network(moved(batch.images)), batch.labels).backward();
+      kg::nll_loss(network(moved(batch.inputs)), batch.labels).backward();
       sgd.step();
       scheduler->after_batch();
       steps.emplace_back();
@@ -408,7 +410,7 @@ TEST_CASE("a step of training is a step of gradient descent on the batch's mean 
   recipe.label_smoothing = smoothing;
   train_quietly(recipe, data, {.epochs = 1, .batch_size = 30, .seed = 5, .out = out.path()});
 
-  const Batch batch = Loader(data.train, {.batch_size = 30}).batch(0);
+  const Batch batch = ImageLoader(data.train, {.batch_size = 30}).batch(0);
   // What each class should be predicted with, and the cross entropy with that.
   std::vector<double> wanted(30 * 10, smoothing / 10);
   for (std::size_t i = 0; i < 30; ++i) wanted[10 * i + data.train.labels[i]] += 1 - smoothing;
@@ -418,7 +420,7 @@ TEST_CASE("a step of training is a step of gradient descent on the batch's mean 
     nn::Sequential network = recipe.network();
     moved.move(network);
     const kg::Tensor targets = moved(kg::Tensor::from(wanted, {30, 10}));
-    (kg::sum(network(moved(batch.images)) * targets) * (-1. / 30)).backward();
+    (kg::sum(network(moved(batch.inputs)) * targets) * (-1. / 30)).backward();
     Weights after;
     for (const kg::Tensor& before : network.parameters())
       after.push_back(before.detach() + before.grad() * -0.01);

@@ -21,9 +21,9 @@
 #include <string>
 
 #include "kernelgrad/kernelgrad.h"
+#include "kernelgrad/training/schedules.h"
+#include "kernelgrad/training/sgd.h"
 #include "models.h"
-#include "schedules.h"
-#include "sgd.h"
 
 namespace {
 
@@ -42,28 +42,28 @@ kg::Tensor read_tensor(const kg::Shape& shape) {
   return tensor;
 }
 
-mnist::Schedule read_schedule() {
+kg::training::Schedule read_schedule() {
   const std::string kind = read_word();
   if (kind == "constant") return {};
   // Braces evaluate what they hold from left to right.
-  if (kind == "step") return mnist::StepLrOptions{.step_size = read_int(), .gamma = read_double()};
+  if (kind == "step") return kg::training::StepLrOptions{.step_size = read_int(), .gamma = read_double()};
   if (kind == "plateau")
-    return mnist::ReduceLrOnPlateauOptions{
+    return kg::training::ReduceLrOnPlateauOptions{
         .factor = read_double(), .patience = read_int(), .threshold = read_double(), .min_lr = read_double()};
   if (kind == "cycle")
-    return mnist::OneCycleLrOptions{
+    return kg::training::OneCycleLrOptions{
         .pct_start = read_double(),
         .div_factor = read_double(),
         .final_div_factor = read_double(),
         .base_momentum = read_double(),
         .max_momentum = read_double(),
-        .step = read_word() == "epoch" ? mnist::StepEvery::epoch : mnist::StepEvery::batch};
+        .step = read_word() == "epoch" ? kg::training::StepEvery::epoch : kg::training::StepEvery::batch};
   throw std::runtime_error("training_oracle: unknown schedule " + kind);
 }
 
 struct Options {
-  mnist::SgdOptions sgd;
-  mnist::Schedule schedule;
+  kg::training::SgdOptions sgd;
+  kg::training::Schedule schedule;
   int epochs = 0, steps = 0;
 };
 
@@ -80,7 +80,7 @@ Options read_options() {
   return options;
 }
 
-void print(const mnist::Sgd& sgd, const std::vector<kg::Tensor>& tensors) {
+void print(const kg::training::Sgd& sgd, const std::vector<kg::Tensor>& tensors) {
   std::string line = fmt::format("{:a} {:a}", sgd.learning_rate(), sgd.momentum());
   for (const kg::Tensor& tensor : tensors)
     for (const double value : tensor.detach().to_vector<double>()) line += fmt::format(" {:a}", value);
@@ -91,9 +91,9 @@ void print(const mnist::Sgd& sgd, const std::vector<kg::Tensor>& tensors) {
 template <class MakeGradients>
 void train(const std::vector<kg::Tensor>& parameters, const Options& options,
            const MakeGradients& make_gradients, const std::vector<kg::Tensor>& state) {
-  mnist::Sgd sgd(parameters, options.sgd);
+  kg::training::Sgd sgd(parameters, options.sgd);
   const auto scheduler =
-      mnist::make_scheduler(options.schedule, sgd, std::int64_t{options.epochs} * options.steps);
+      kg::training::make_scheduler(options.schedule, sgd, std::int64_t{options.epochs} * options.steps);
   for (int epoch = 0; epoch < options.epochs; ++epoch) {
     for (int step = 0; step < options.steps; ++step) {
       sgd.zero_grad();

@@ -154,11 +154,11 @@ Outcome train(const Plan& plan) {
   kg::manual_seed(plan.seed);
   kg::nn::Sequential network = recipe.network();
   network.to(plan.device);
-  Sgd sgd(network.parameters(), recipe.sgd);
-  const LoaderOptions options{.batch_size = plan.batch_size,
-                              .seed = plan.seed,
-                              .shuffle = true,
-                              .augmentation = recipe.augmentation()};
+  kg::training::Sgd sgd(network.parameters(), recipe.sgd);
+  const ImageLoaderOptions options{.batch_size = plan.batch_size,
+                                   .seed = plan.seed,
+                                   .shuffle = true,
+                                   .augmentation = recipe.augmentation()};
   const auto steps = plan.device.is_cuda() ? steps_on_cuda({network, sgd}, split, options, plan.graph)
                                            : steps_on_cpu({network, sgd}, split, options);
   Outcome outcome;
@@ -289,8 +289,8 @@ TEST_CASE("an epoch that is cut short lists the batches that ran", "[steps]") {
     INFO(device.name());
     kg::nn::Sequential network = recipe.network();
     network.to(device);
-    Sgd sgd(network.parameters(), recipe.sgd);
-    const LoaderOptions options{.batch_size = 3};
+    kg::training::Sgd sgd(network.parameters(), recipe.sgd);
+    const ImageLoaderOptions options{.batch_size = 3};
     const auto steps = device.is_cuda() ? steps_on_cuda({network, sgd}, split, options)
                                         : steps_on_cpu({network, sgd}, split, options);
     steps->start_epoch(1);

@@ -35,7 +35,7 @@ sys.dont_write_bytecode = True
 from device_code import FOLDERS, ROOT, SourceError, sources  # noqa: E402
 
 # The programs of emulated tests that a build directory may have.
-TARGETS = ["test_kernelgrad", "test_mnist"]
+TARGETS = ["test_kernelgrad", "test_mnist", "test_training"]
 # What a mutant's tests may take: at first those that together take this long without the change, then the rest.
 FIRST_TESTS_SECONDS = 3
 # A mutant's tests may take this many times as long as without the change, plus so many seconds, before it hangs.

@@ -1,9 +1,9 @@
 #include <algorithm>
 
-#include "cuda/kernels.h"
-#include "cuda/unfused.h"
 #include "kernels/cuda/common/launch.h"
 #include "kernels/cuda/common/vec.h"
+#include "training/cuda/kernels.h"
+#include "training/cuda/unfused.h"
 
 /// One step of stochastic gradient descent for all parameters of a network at once:
 ///
@@ -22,17 +22,17 @@
 /// first step.
 ///
 /// No two threads write to one place, and no operation is fused: same bits as the CPU's.
-namespace mnist::cuda {
+namespace kg::training::cuda {
 
 namespace {
 
-using kg::kernels::Stream;
-using kg::kernels::cuda::ceil_div;
-using kg::kernels::cuda::launch;
-using kg::kernels::cuda::load_pack;
-using kg::kernels::cuda::Pack;
-using kg::kernels::cuda::pack_size;
-using kg::kernels::cuda::store_pack;
+using kernels::Stream;
+using kernels::cuda::ceil_div;
+using kernels::cuda::launch;
+using kernels::cuda::load_pack;
+using kernels::cuda::Pack;
+using kernels::cuda::pack_size;
+using kernels::cuda::store_pack;
 
 constexpr int block_size = 128;
 
@@ -91,7 +91,7 @@ void step_some(std::span<const SgdParameter<T>> parameters, const Factors<T>& fa
   std::int64_t blocks = 0;
   for (const SgdParameter<T>& p : parameters) blocks = std::max(blocks, sgd_blocks(p.count, sizeof(T)));
   launch<sgd_step_kernel<T>>(
-      {.blocks = {kg::kernels::cuda::block_count(blocks), static_cast<unsigned>(parameters.size())},
+      {.blocks = {kernels::cuda::block_count(blocks), static_cast<unsigned>(parameters.size())},
        .threads = block_size},
       stream, table, factors, rates);
 }
@@ -113,4 +113,4 @@ void sgd_step(std::span<const SgdParameter<T>> parameters, const SgdConstants& c
 template void sgd_step(std::span<const SgdParameter<float>>, const SgdConstants&, const SgdRates*, Stream);
 template void sgd_step(std::span<const SgdParameter<double>>, const SgdConstants&, const SgdRates*, Stream);
 
-}  // namespace mnist::cuda
+}  // namespace kg::training::cuda

@@ -1,4 +1,4 @@
-#include "schedules.h"
+#include "kernelgrad/training/schedules.h"
 
 #include <cmath>
 #include <limits>
@@ -6,10 +6,13 @@
 #include <vector>
 
 #include "catch.h"
-#include "idx_fixture.h"
+#include "error_of.h"
 
-namespace mnist {
+namespace kg::training {
 namespace {
+
+using testing::contains;
+using testing::error_of;
 
 Sgd optimizer(double learning_rate = 0.04) {
   return Sgd({}, {.learning_rate = learning_rate, .momentum = 0.9});
@@ -210,4 +213,4 @@ TEST_CASE("a schedule refuses options that mean nothing", "[schedules]") {
 }
 
 }  // namespace
-}  // namespace mnist
+}  // namespace kg::training

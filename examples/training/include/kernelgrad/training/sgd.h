@@ -4,7 +4,7 @@
 
 #include "kernelgrad/tensor.h"
 
-namespace mnist {
+namespace kg::training {
 
 /// Under the names that torch.optim.SGD has for them, but for `lr`.
 struct SgdOptions {
@@ -24,40 +24,40 @@ struct SgdOptions {
 /// Without momentum v is g. A parameter without a gradient is left alone.
 ///
 /// On CUDA a step is one launch for all parameters of a dtype, with the same bits as on the CPU, and it can
-/// be recorded (kg::Graph): replays follow set_learning_rate() and set_momentum(), and a first step is one in
+/// be recorded (Graph): replays follow set_learning_rate() and set_momentum(), and a first step is one in
 /// a replay too. What a step keeps on CUDA is allocated by the constructor for parameters that are there
 /// already, and by their first step for others, which must not be recorded then.
 class Sgd {
  public:
-  /// Throws kg::Error for negative options, and for nesterov without momentum or with dampening.
-  explicit Sgd(std::vector<kg::Tensor> parameters, const SgdOptions& options = {});
+  /// Throws Error for negative options, and for nesterov without momentum or with dampening.
+  explicit Sgd(std::vector<Tensor> parameters, const SgdOptions& options = {});
 
   void zero_grad();
-  /// Throws kg::Error if a parameter has been moved to another device or dtype, away from its velocity.
+  /// Throws Error if a parameter has been moved to another device or dtype, away from its velocity.
   void step();
 
   double learning_rate() const { return options_.learning_rate; }
-  /// Throws kg::Error for a negative one.
+  /// Throws Error for a negative one.
   void set_learning_rate(double learning_rate);
 
   double momentum() const { return options_.momentum; }
-  /// Throws kg::Error unless the momentum is positive and has been from the start: without momentum there are
+  /// Throws Error unless the momentum is positive and has been from the start: without momentum there are
   /// no velocities.
   void set_momentum(double momentum);
 
   /// The velocity of a parameter, numbered as they were given. Undefined before its first step, and without
   /// momentum.
-  kg::Tensor velocity(std::size_t parameter) const;
-  /// Takes over the values of a velocity: steps go on as those of the one that had it. Throws kg::Error
+  Tensor velocity(std::size_t parameter) const;
+  /// Takes over the values of a velocity: steps go on as those of the one that had it. Throws Error
   /// without momentum, and for another shape or dtype than the parameter's.
-  void set_velocity(std::size_t parameter, const kg::Tensor& velocity);
+  void set_velocity(std::size_t parameter, const Tensor& velocity);
   std::size_t parameter_count() const { return slots_.size(); }
 
  private:
   struct Slot {
-    kg::Tensor parameter;
-    kg::Tensor velocity;  ///< undefined before the parameter's first step, and without momentum
-    kg::Tensor started;   ///< on CUDA: where the velocity holds a value
+    Tensor parameter;
+    Tensor velocity;  ///< undefined before the parameter's first step, and without momentum
+    Tensor started;   ///< on CUDA: where the velocity holds a value
   };
 
   template <class T>
@@ -67,11 +67,11 @@ class Sgd {
   /// What steps of the parameter on CUDA need.
   void prepare_on_cuda(Slot& slot);
   /// The learning rate and the momentum as steps on CUDA read them: cuda::SgdRates.
-  kg::Tensor rates() const;
+  Tensor rates() const;
 
   std::vector<Slot> slots_;
   SgdOptions options_;
-  kg::Tensor rates_on_cuda_;  ///< undefined as long as no parameter is there
+  Tensor rates_on_cuda_;  ///< undefined as long as no parameter is there
 };
 
-}  // namespace mnist
+}  // namespace kg::training

@@ -2,7 +2,7 @@
 
 #include "kernelgrad/nn.h"
 
-namespace mnist {
+namespace kg::training {
 
 /// The exponential moving average of a network's weights, and of the statistics that its batch norms keep,
 /// over the steps of training: what Polyak & Juditsky, 1992, average evenly, with more weight on what is
@@ -17,12 +17,12 @@ namespace mnist {
 class WeightAverage {
  public:
   /// `averaged` is a network like `network`, on the same device, and takes over its values. Both must outlive
-  /// this; their floating-point tensors have one dtype. Throws kg::Error unless 0 <= decay < 1.
-  WeightAverage(const kg::nn::Module& network, kg::nn::Module& averaged, double decay);
+  /// this; their floating-point tensors have one dtype. Throws Error unless 0 <= decay < 1.
+  WeightAverage(const nn::Module& network, nn::Module& averaged, double decay);
 
   /// Counts a step and sets its decay, before update(). Not to be recorded.
   void next_step() { set_steps(steps_ + 1); }
-  /// To be called after each step. Can be recorded (kg::Graph): replays follow next_step().
+  /// To be called after each step. Can be recorded (Graph): replays follow next_step().
   void update();
 
   /// How many steps the average has seen. Set to another's count, with the averaged network's values, it goes
@@ -31,11 +31,11 @@ class WeightAverage {
   void set_steps(std::int64_t steps);
 
  private:
-  kg::nn::StateDict network_, averaged_;
+  nn::StateDict network_, averaged_;
   double decay_;
   std::int64_t steps_ = 0;
-  double decay_now_ = -1;   ///< what keep_ holds
-  kg::Tensor keep_, take_;  ///< d and 1 - d, where the network is
+  double decay_now_ = -1;  ///< what keep_ holds
+  Tensor keep_, take_;     ///< d and 1 - d, where the network is
 };
 
-}  // namespace mnist
+}  // namespace kg::training

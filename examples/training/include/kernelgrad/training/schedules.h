@@ -6,9 +6,9 @@
 #include <variant>
 #include <vector>
 
-#include "sgd.h"
+#include "kernelgrad/training/sgd.h"
 
-namespace mnist {
+namespace kg::training {
 
 /// Multiplies the learning rate by gamma after every step_size epochs, as torch.optim.lr_scheduler.StepLR
 /// does.
@@ -62,7 +62,7 @@ class Scheduler {
   /// What it has counted so far. Given to a new one of the same training, whose optimizer has the learning
   /// rate and momentum of this one's, it goes on as this one.
   virtual std::vector<double> state() const { return {}; }
-  /// Throws kg::Error for what is no state of this kind of schedule.
+  /// Throws Error for what is no state of this kind of schedule.
   void restore(std::span<const double> state);
 
  protected:
@@ -73,8 +73,8 @@ class Scheduler {
 bool depends_on_length(const Schedule& schedule);
 
 /// The scheduler of an optimizer, which must outlive it, for a training of `batches` batches in all. Sets
-/// what the first batch is to be trained with. Throws kg::Error for options that mean nothing, and where
+/// what the first batch is to be trained with. Throws Error for options that mean nothing, and where
 /// OneCycleLr meets an optimizer without momentum.
 std::unique_ptr<Scheduler> make_scheduler(const Schedule& schedule, Sgd& optimizer, std::int64_t batches);
 
-}  // namespace mnist
+}  // namespace kg::training

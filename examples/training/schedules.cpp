@@ -1,4 +1,4 @@
-#include "schedules.h"
+#include "kernelgrad/training/schedules.h"
 
 #include <fmt/format.h>
 
@@ -9,12 +9,12 @@
 
 #include "kernelgrad/error.h"
 
-namespace mnist {
+namespace kg::training {
 
 namespace {
 
 void require(bool holds, const char* schedule, const char* argument, double given, const char* expected) {
-  if (!holds) throw kg::Error(fmt::format("{}: {} is {}, expected {}", schedule, argument, given, expected));
+  if (!holds) throw Error(fmt::format("{}: {} is {}, expected {}", schedule, argument, given, expected));
 }
 
 class StepLr : public Scheduler {
@@ -150,8 +150,7 @@ class OneCycleLr : public Scheduler {
 
 void Scheduler::restore(std::span<const double> given) {
   if (given.size() != state().size())
-    throw kg::Error(
-        fmt::format("schedule: a state of {} numbers, expected {}", given.size(), state().size()));
+    throw Error(fmt::format("schedule: a state of {} numbers, expected {}", given.size(), state().size()));
   take(given);
 }
 
@@ -169,4 +168,4 @@ std::unique_ptr<Scheduler> make_scheduler(const Schedule& schedule, Sgd& optimiz
   return std::make_unique<Scheduler>();
 }
 
-}  // namespace mnist
+}  // namespace kg::training

@@ -1,19 +1,22 @@
-#include "sgd.h"
+#include "kernelgrad/training/sgd.h"
 
 #include <cmath>
 #include <limits>
 #include <vector>
 
 #include "catch.h"
-#include "idx_fixture.h"
+#include "error_of.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/graph.h"
 #include "kernelgrad/ops.h"
 #include "kernelgrad/random.h"
 #include "support.h"
 
-namespace mnist {
+namespace kg::training {
 namespace {
+
+using testing::contains;
+using testing::error_of;
 
 /// torch.optim.SGD of one parameter, as its documentation's pseudocode has it.
 struct Oracle {
@@ -38,7 +41,7 @@ struct Oracle {
 };
 
 std::vector<double> random_values(std::size_t count, std::uint32_t address) {
-  kg::RandomStream random(1, kg::RandomPurpose::user, address);
+  RandomStream random(1, RandomPurpose::user, address);
   std::vector<double> values(count);
   // Numbers of few bits: equal in float32 and float64.
   for (double& value : values) value = (static_cast<double>(random.below(2001)) - 1000) / 1024;
@@ -51,11 +54,11 @@ std::vector<double> magnitudes(std::vector<double> values) {
 }
 
 /// On CUDA a block of threads takes 512 float32 or 256 float64 elements: none, some, exactly so many, more.
-const std::vector<kg::Shape> shapes = {{7}, {3, 5, 2}, {}, {1}, {4, 128}, {2, 512}, {513}, {0}};
+const std::vector<Shape> shapes = {{7}, {3, 5, 2}, {}, {1}, {4, 128}, {2, 512}, {513}, {0}};
 
 /// A parameter of Sgd's beside what it should be, and beside the terms that this is the sum of.
 struct Pair {
-  kg::Tensor parameter;
+  Tensor parameter;
   Oracle oracle, terms;
 
   void step(const SgdOptions& options) {
@@ -69,17 +72,17 @@ struct Pair {
   void give_gradient(std::uint32_t address) {
     gradient = random_values(oracle.w.size(), address);
     parameter.set_grad(
-        kg::testing::from_doubles(gradient, parameter.shape(), parameter.dtype(), parameter.device()));
+        testing::from_doubles(gradient, parameter.shape(), parameter.dtype(), parameter.device()));
   }
   std::vector<double> gradient;
 };
 
-std::vector<Pair> pairs_of(const SgdOptions& options, kg::DType dtype, kg::Device device) {
+std::vector<Pair> pairs_of(const SgdOptions& options, DType dtype, Device device) {
   std::vector<Pair> pairs;
-  for (const kg::Shape& shape : shapes) {
+  for (const Shape& shape : shapes) {
     const auto number = static_cast<std::uint32_t>(pairs.size());
-    const std::vector<double> w = random_values(static_cast<std::size_t>(kg::numel(shape)), 1000 + number);
-    kg::Tensor parameter = kg::testing::from_doubles(w, shape, dtype, device);
+    const std::vector<double> w = random_values(static_cast<std::size_t>(numel(shape)), 1000 + number);
+    Tensor parameter = testing::from_doubles(w, shape, dtype, device);
     parameter.set_requires_grad();
     pairs.push_back({parameter,
                      {.options = options, .w = w, .momentum_buffer = {}},
@@ -89,16 +92,16 @@ std::vector<Pair> pairs_of(const SgdOptions& options, kg::DType dtype, kg::Devic
   return pairs;
 }
 
-std::vector<kg::Tensor> parameters_of(const std::vector<Pair>& pairs) {
-  std::vector<kg::Tensor> parameters;
+std::vector<Tensor> parameters_of(const std::vector<Pair>& pairs) {
+  std::vector<Tensor> parameters;
   for (const Pair& pair : pairs) parameters.push_back(pair.parameter);
   return parameters;
 }
 
 void check_equal(const Pair& pair) {
-  const double tolerance = pair.parameter.dtype() == kg::DType::float64 ? 1e-15 : 5e-7;
-  CHECK(kg::testing::difference(pair.parameter, {pair.parameter.shape(), pair.oracle.w, pair.terms.w},
-                                tolerance) == "");
+  const double tolerance = pair.parameter.dtype() == DType::float64 ? 1e-15 : 5e-7;
+  CHECK(testing::difference(pair.parameter, {pair.parameter.shape(), pair.oracle.w, pair.terms.w},
+                            tolerance) == "");
 }
 
 std::vector<SgdOptions> option_table() {
@@ -122,8 +125,8 @@ std::string describe(const SgdOptions& options) {
   return text.str();
 }
 
-void check_against_oracle(const SgdOptions& options, kg::DType dtype, kg::Device device) {
-  INFO(device.name() << ", " << kg::name_of(dtype) << ", " << describe(options));
+void check_against_oracle(const SgdOptions& options, DType dtype, Device device) {
+  INFO(device.name() << ", " << name_of(dtype) << ", " << describe(options));
   std::vector<Pair> pairs = pairs_of(options, dtype, device);
   Sgd sgd(parameters_of(pairs), options);
   for (std::uint32_t step = 0; step < 6; ++step) {
@@ -146,16 +149,16 @@ void check_against_oracle(const SgdOptions& options, kg::DType dtype, kg::Device
 }
 
 TEST_CASE("Sgd follows the formula over several steps", "[sgd]") {
-  for (const kg::Device device : kg::testing::devices())
-    for (const kg::DType dtype : {kg::DType::float64, kg::DType::float32})
+  for (const Device device : testing::devices())
+    for (const DType dtype : {DType::float64, DType::float32})
       for (const SgdOptions& options : option_table()) check_against_oracle(options, dtype, device);
 }
 
 TEST_CASE("Sgd leaves a parameter without a gradient alone, and its velocity too", "[sgd]") {
   const SgdOptions options{.learning_rate = 0.25, .momentum = 0.9, .dampening = 0.3, .weight_decay = 0.1};
-  for (const kg::Device device : kg::testing::devices()) {
+  for (const Device device : testing::devices()) {
     INFO(device.name());
-    std::vector<Pair> pairs = pairs_of(options, kg::DType::float64, device);
+    std::vector<Pair> pairs = pairs_of(options, DType::float64, device);
     Sgd sgd(parameters_of(pairs), options);
     for (std::uint32_t step = 0; step < 8; ++step) {
       sgd.zero_grad();
@@ -172,13 +175,13 @@ TEST_CASE("Sgd leaves a parameter without a gradient alone, and its velocity too
 }
 
 TEST_CASE("Sgd steps what backward() left, zero_grad clears it", "[sgd]") {
-  kg::Tensor w = kg::Tensor::from(std::vector<float>{1, -2, 4}, {3});
+  Tensor w = Tensor::from(std::vector<float>{1, -2, 4}, {3});
   w.set_requires_grad();
   Sgd sgd({w}, {.learning_rate = 0.5});
   for (int step = 0; step < 2; ++step) {
     sgd.zero_grad();
     CHECK_FALSE(w.grad().defined());
-    kg::sum(w * w).backward();
+    sum(w * w).backward();
     sgd.step();
     // w -= 0.5 * 2 w
     CHECK(w.to_vector<float>() == std::vector<float>{0, 0, 0});
@@ -187,24 +190,24 @@ TEST_CASE("Sgd steps what backward() left, zero_grad clears it", "[sgd]") {
   CHECK(w.is_leaf());
 }
 
-kg::Tensor random_tensor(const kg::Shape& shape, kg::DType dtype, std::uint32_t address) {
+Tensor random_tensor(const Shape& shape, DType dtype, std::uint32_t address) {
   // Unlike random_values() of many bits: what is rounded differently shows.
-  kg::RandomStream random(2, kg::RandomPurpose::user, address);
-  std::vector<double> values(static_cast<std::size_t>(kg::numel(shape)));
+  RandomStream random(2, RandomPurpose::user, address);
+  std::vector<double> values(static_cast<std::size_t>(numel(shape)));
   for (double& value : values) value = random.uniform(-1, 1);
-  return kg::testing::from_doubles(values, shape, dtype);
+  return testing::from_doubles(values, shape, dtype);
 }
 
 /// One set of parameters on each device, with an Sgd for each.
 struct Twins {
-  std::vector<kg::Tensor> on_cpu, on_cuda;
+  std::vector<Tensor> on_cpu, on_cuda;
   Sgd cpu, cuda;
 
-  static std::vector<kg::Tensor> parameters(std::size_t count, kg::Device device) {
-    std::vector<kg::Tensor> tensors;
+  static std::vector<Tensor> parameters(std::size_t count, Device device) {
+    std::vector<Tensor> tensors;
     for (std::size_t i = 0; i < count; ++i) {
       // Both dtypes in one optimizer.
-      const kg::DType dtype = i % 5 == 4 ? kg::DType::float64 : kg::DType::float32;
+      const DType dtype = i % 5 == 4 ? DType::float64 : DType::float32;
       const auto address = static_cast<std::uint32_t>(1000 + i);
       tensors.push_back(random_tensor(shapes[i % shapes.size()], dtype, address).to(device));
       tensors.back().set_requires_grad();
@@ -212,19 +215,19 @@ struct Twins {
     return tensors;
   }
   Twins(std::size_t count, const SgdOptions& options)
-      : on_cpu(parameters(count, kg::Device::cpu())),
-        on_cuda(parameters(count, kg::Device::cuda())),
+      : on_cpu(parameters(count, Device::cpu())),
+        on_cuda(parameters(count, Device::cuda())),
         cpu(on_cpu, options),
         cuda(on_cuda, options) {}
 
   void set_gradient(std::size_t i, std::uint32_t address) {
-    const kg::Tensor gradient = random_tensor(on_cpu[i].shape(), on_cpu[i].dtype(), address);
+    const Tensor gradient = random_tensor(on_cpu[i].shape(), on_cpu[i].dtype(), address);
     on_cpu[i].set_grad(gradient);
     // Into the same memory, where there is some: a recorded step knows no other.
     if (on_cuda[i].grad().defined())
       on_cuda[i].grad().copy_from(gradient);
     else
-      on_cuda[i].set_grad(gradient.to(kg::Device::cuda()));
+      on_cuda[i].set_grad(gradient.to(Device::cuda()));
   }
   /// The momentum, if there is one.
   void set_rates(double learning_rate, double momentum) {
@@ -236,14 +239,14 @@ struct Twins {
   void check_equal() const {
     for (std::size_t i = 0; i < on_cpu.size(); ++i) {
       INFO("parameter " << i);
-      CHECK(kg::testing::same_bits(on_cuda[i], on_cpu[i]));
-      CHECK(kg::testing::same_bits(cuda.velocity(i), cpu.velocity(i)));
+      CHECK(testing::same_bits(on_cuda[i], on_cpu[i]));
+      CHECK(testing::same_bits(cuda.velocity(i), cpu.velocity(i)));
     }
   }
 };
 
 TEST_CASE("Sgd's steps on cuda are those on the CPU, bit for bit", "[sgd]") {
-  if (!kg::cuda_is_available()) return;
+  if (!cuda_is_available()) return;
   for (const SgdOptions& options : option_table()) {
     INFO(describe(options));
     Twins twins(2 * shapes.size(), options);
@@ -259,7 +262,7 @@ TEST_CASE("Sgd's steps on cuda are those on the CPU, bit for bit", "[sgd]") {
 }
 
 TEST_CASE("Sgd takes more parameters than one launch does", "[sgd]") {
-  if (!kg::cuda_is_available()) return;
+  if (!cuda_is_available()) return;
   for (const std::size_t count : {96u * 5 / 4, 96u * 5 / 4 + 1, 301u}) {
     INFO(count << " parameters");
     Twins twins(count, {.learning_rate = 0.1, .momentum = 0.9});
@@ -275,12 +278,12 @@ TEST_CASE("Sgd takes more parameters than one launch does", "[sgd]") {
 
 TEST_CASE("a recorded step of Sgd can be replayed from the first on, at any learning rate and momentum",
           "[sgd]") {
-  if (!kg::cuda_is_available()) return;
+  if (!cuda_is_available()) return;
   for (const SgdOptions& options : option_table()) {
     INFO(describe(options));
     Twins twins(shapes.size(), options);
     for (std::size_t i = 0; i < shapes.size(); ++i) twins.set_gradient(i, 0);
-    kg::Graph graph([&] { twins.cuda.step(); });
+    Graph graph([&] { twins.cuda.step(); });
     for (std::uint32_t step = 0; step < 3; ++step) {
       twins.set_rates(1.0 / (2 + step), 1.0 / (3 + step));
       for (std::size_t i = 0; i < shapes.size(); ++i)
@@ -293,50 +296,49 @@ TEST_CASE("a recorded step of Sgd can be replayed from the first on, at any lear
 }
 
 TEST_CASE("a step of Sgd between forward and backward is an error, recorded or not", "[sgd]") {
-  for (const kg::Device device : kg::testing::devices()) {
+  for (const Device device : testing::devices()) {
     INFO(device.name());
-    kg::Tensor weight = kg::testing::random({3, 4}, kg::DType::float32, 1, device).set_requires_grad();
-    const kg::Tensor input = kg::testing::random({2, 4}, kg::DType::float32, 2, device).set_requires_grad();
+    Tensor weight = testing::random({3, 4}, DType::float32, 1, device).set_requires_grad();
+    const Tensor input = testing::random({2, 4}, DType::float32, 2, device).set_requires_grad();
     Sgd sgd({weight}, {.learning_rate = 0.1, .momentum = 0.9});
     const auto check_overwritten = [&](const auto& step) {
-      const kg::Tensor loss = kg::sum(kg::linear(input, weight));
+      const Tensor loss = sum(linear(input, weight));
       step();
-      kg::testing::check_error([&] { loss.backward(); }, {"linear: weight", "overwritten"});
+      testing::check_error([&] { loss.backward(); }, {"linear: weight", "overwritten"});
     };
-    weight.set_grad(kg::Tensor::ones({3, 4}, {.device = device}));
+    weight.set_grad(Tensor::ones({3, 4}, {.device = device}));
     check_overwritten([&] { sgd.step(); });
     const std::uint64_t velocity = sgd.velocity(0).version();
     sgd.step();
     CHECK(sgd.velocity(0).version() == velocity + 1);
     if (!device.is_cuda()) continue;
-    kg::Graph graph([&] { sgd.step(); });
+    Graph graph([&] { sgd.step(); });
     check_overwritten([&] { graph.replay(); });
   }
 }
 
 TEST_CASE("Sgd follows parameters to cuda before their first step, and not after it", "[sgd]") {
-  if (!kg::cuda_is_available()) return;
-  const auto move = [](kg::Tensor parameter, kg::Device device) {
+  if (!cuda_is_available()) return;
+  const auto move = [](Tensor parameter, Device device) {
     parameter.set_data(parameter.detach().to(device));
   };
-  const kg::Tensor start = random_tensor({5}, kg::DType::float32, 1),
-                   slope = random_tensor({5}, kg::DType::float32, 2);
-  std::vector<kg::Tensor> results;
-  for (const kg::Device device : {kg::Device::cpu(), kg::Device::cuda()}) {
-    kg::Tensor w = start.clone().set_requires_grad();
+  const Tensor start = random_tensor({5}, DType::float32, 1), slope = random_tensor({5}, DType::float32, 2);
+  std::vector<Tensor> results;
+  for (const Device device : {Device::cpu(), Device::cuda()}) {
+    Tensor w = start.clone().set_requires_grad();
     Sgd sgd({w}, {.learning_rate = 0.1, .momentum = 0.9});
     sgd.set_learning_rate(0.2);
     move(w, device);
     w.set_grad(slope.to(device));
     sgd.step();
-    results.push_back(w.detach().to(kg::Device::cpu()));
+    results.push_back(w.detach().to(Device::cpu()));
 
-    const kg::Device other = device.is_cpu() ? kg::Device::cuda() : kg::Device::cpu();
+    const Device other = device.is_cpu() ? Device::cuda() : Device::cpu();
     move(w, other);
     w.set_grad(slope.to(other));
     CHECK(contains(error_of([&] { sgd.step(); }), "moved to another device"));
   }
-  CHECK(kg::testing::same_bits(results[0], results[1]));
+  CHECK(testing::same_bits(results[0], results[1]));
 }
 
 TEST_CASE("Sgd refuses a change of momentum from or to none", "[sgd]") {
@@ -364,9 +366,9 @@ TEST_CASE("Sgd refuses options that mean nothing", "[sgd]") {
 
 TEST_CASE("Sgd that is given another's velocities goes on as that one", "[sgd]") {
   const SgdOptions options{.learning_rate = 0.1, .momentum = 0.9, .dampening = 0.25, .weight_decay = 0.01};
-  for (const kg::Device device : kg::testing::devices())
-    for (const kg::DType dtype : {kg::DType::float32, kg::DType::float64}) {
-      INFO(device.name() << " " << kg::name_of(dtype));
+  for (const Device device : testing::devices())
+    for (const DType dtype : {DType::float32, DType::float64}) {
+      INFO(device.name() << " " << name_of(dtype));
       std::vector<Pair> first = pairs_of(options, dtype, device), second = pairs_of(options, dtype, device);
       Sgd sgd(parameters_of(first), options), successor(parameters_of(second), options);
       const auto step = [](Sgd& of, std::vector<Pair>& pairs, std::uint32_t address) {
@@ -379,26 +381,26 @@ TEST_CASE("Sgd that is given another's velocities goes on as that one", "[sgd]")
       step(sgd, first, 2);
       for (std::size_t i = 0; i < first.size(); ++i) {
         second[i].parameter.set_grad({});
-        const kg::NoGrad no_grad;
+        const NoGrad no_grad;
         second[i].parameter.copy_from(first[i].parameter);
-        successor.set_velocity(i, sgd.velocity(i).to(kg::Device::cpu()));
+        successor.set_velocity(i, sgd.velocity(i).to(Device::cpu()));
       }
       step(sgd, first, 3);
       step(successor, second, 3);
       for (std::size_t i = 0; i < first.size(); ++i) {
-        CHECK(kg::testing::same_bits(first[i].parameter, second[i].parameter));
-        CHECK(kg::testing::same_bits(sgd.velocity(i), successor.velocity(i)));
+        CHECK(testing::same_bits(first[i].parameter, second[i].parameter));
+        CHECK(testing::same_bits(sgd.velocity(i), successor.velocity(i)));
       }
     }
 }
 
 TEST_CASE("Sgd refuses a velocity that is none of its parameter's", "[sgd]") {
-  Sgd without({kg::Tensor::zeros({2})}, {.learning_rate = 0.1});
-  CHECK(contains(error_of([&] { without.set_velocity(0, kg::Tensor::zeros({2})); }), "without momentum"));
-  Sgd with({kg::Tensor::zeros({2})}, {.learning_rate = 0.1, .momentum = 0.9});
-  CHECK(error_of([&] { with.set_velocity(0, kg::Tensor::zeros({3})); }) ==
+  Sgd without({Tensor::zeros({2})}, {.learning_rate = 0.1});
+  CHECK(contains(error_of([&] { without.set_velocity(0, Tensor::zeros({2})); }), "without momentum"));
+  Sgd with({Tensor::zeros({2})}, {.learning_rate = 0.1, .momentum = 0.9});
+  CHECK(error_of([&] { with.set_velocity(0, Tensor::zeros({3})); }) ==
         "Sgd: the velocity of parameter 0 is float32 [3], expected float32 [2]");
 }
 
 }  // namespace
-}  // namespace mnist
+}  // namespace kg::training

@@ -1,28 +1,28 @@
-#include "sgd.h"
+#include "kernelgrad/training/sgd.h"
 
 #include <fmt/format.h>
 
-#include "cuda/kernels.h"
 #include "kernelgrad/autograd.h"
+#include "training/cuda/kernels.h"
 
-namespace mnist {
+namespace kg::training {
 
 namespace {
 
 void require_not_negative(double value, const char* name) {
-  if (!(value >= 0)) throw kg::Error(fmt::format("Sgd: {} is {}, expected 0 or more", name, value));
+  if (!(value >= 0)) throw Error(fmt::format("Sgd: {} is {}, expected 0 or more", name, value));
 }
 
 }  // namespace
 
-Sgd::Sgd(std::vector<kg::Tensor> parameters, const SgdOptions& options) : options_(options) {
+Sgd::Sgd(std::vector<Tensor> parameters, const SgdOptions& options) : options_(options) {
   require_not_negative(options.learning_rate, "learning_rate");
   require_not_negative(options.momentum, "momentum");
   require_not_negative(options.dampening, "dampening");
   require_not_negative(options.weight_decay, "weight_decay");
   if (options.nesterov && (options.momentum == 0 || options.dampening != 0))
-    throw kg::Error("Sgd: nesterov needs momentum and no dampening");
-  for (kg::Tensor& parameter : parameters) {
+    throw Error("Sgd: nesterov needs momentum and no dampening");
+  for (Tensor& parameter : parameters) {
     slots_.push_back({.parameter = std::move(parameter), .velocity = {}, .started = {}});
     if (slots_.back().parameter.device().is_cuda()) prepare_on_cuda(slots_.back());
   }
@@ -40,13 +40,13 @@ void Sgd::set_learning_rate(double learning_rate) {
 
 void Sgd::set_momentum(double momentum) {
   if (!(momentum > 0) || options_.momentum == 0)
-    throw kg::Error(fmt::format("Sgd: momentum is set from {} to {}, expected positive numbers",
-                                options_.momentum, momentum));
+    throw Error(fmt::format("Sgd: momentum is set from {} to {}, expected positive numbers",
+                            options_.momentum, momentum));
   options_.momentum = momentum;
   if (rates_on_cuda_.defined()) rates_on_cuda_.copy_from(rates());
 }
 
-kg::Tensor Sgd::velocity(std::size_t parameter) const {
+Tensor Sgd::velocity(std::size_t parameter) const {
   const Slot& slot = slots_.at(parameter);
   // The blocks of a step on CUDA mark what they have begun, each for itself and all in the first step.
   if (slot.started.defined() && slot.started.numel() > 0 && slot.started.to_vector<std::uint8_t>()[0] == 0)
@@ -54,13 +54,13 @@ kg::Tensor Sgd::velocity(std::size_t parameter) const {
   return slot.velocity;
 }
 
-void Sgd::set_velocity(std::size_t parameter, const kg::Tensor& velocity) {
+void Sgd::set_velocity(std::size_t parameter, const Tensor& velocity) {
   Slot& slot = slots_.at(parameter);
-  if (options_.momentum == 0) throw kg::Error("Sgd: a velocity is given, expected none without momentum");
+  if (options_.momentum == 0) throw Error("Sgd: a velocity is given, expected none without momentum");
   if (velocity.shape() != slot.parameter.shape() || velocity.dtype() != slot.parameter.dtype())
-    throw kg::Error(fmt::format("Sgd: the velocity of parameter {} is {} {}, expected {} {}", parameter,
-                                kg::name_of(velocity.dtype()), kg::to_string(velocity.shape()),
-                                kg::name_of(slot.parameter.dtype()), kg::to_string(slot.parameter.shape())));
+    throw Error(fmt::format("Sgd: the velocity of parameter {} is {} {}, expected {} {}", parameter,
+                            name_of(velocity.dtype()), to_string(velocity.shape()),
+                            name_of(slot.parameter.dtype()), to_string(slot.parameter.shape())));
   if (!slot.parameter.device().is_cuda()) {
     slot.velocity = velocity.to(slot.parameter.device()).clone();
     return;
@@ -68,24 +68,24 @@ void Sgd::set_velocity(std::size_t parameter, const kg::Tensor& velocity) {
   prepare_on_cuda(slot);
   slot.velocity.copy_from(velocity);
   const std::vector<std::uint8_t> all(static_cast<std::size_t>(slot.started.numel()), 1);
-  slot.started.copy_from(kg::Tensor::from(all, slot.started.shape()));
+  slot.started.copy_from(Tensor::from(all, slot.started.shape()));
 }
 
-kg::Tensor Sgd::rates() const {
-  return kg::Tensor::from(std::vector{options_.learning_rate, options_.momentum}, {2});
+Tensor Sgd::rates() const {
+  return Tensor::from(std::vector{options_.learning_rate, options_.momentum}, {2});
 }
 
 void Sgd::step() {
   bool any_on_cuda = false;
   for (Slot& slot : slots_) {
-    const kg::Tensor &parameter = slot.parameter, &velocity = slot.velocity;
+    const Tensor &parameter = slot.parameter, &velocity = slot.velocity;
     if (!parameter.grad().defined()) continue;
     if (velocity.defined() &&
         (velocity.device() != parameter.device() || velocity.dtype() != parameter.dtype()))
-      throw kg::Error("Sgd: a parameter has been moved to another device or dtype, away from its velocity");
+      throw Error("Sgd: a parameter has been moved to another device or dtype, away from its velocity");
     if (parameter.device().is_cuda())
       any_on_cuda = true;
-    else if (parameter.dtype() == kg::DType::float64)
+    else if (parameter.dtype() == DType::float64)
       step_on_cpu<double>(slot);
     else
       step_on_cpu<float>(slot);
@@ -99,13 +99,12 @@ template <class T>
 void Sgd::step_on_cpu(Slot& slot) const {
   const T rate = static_cast<T>(options_.learning_rate), momentum = static_cast<T>(options_.momentum);
   const T kept = static_cast<T>(1 - options_.dampening), decay = static_cast<T>(options_.weight_decay);
-  kg::Tensor& parameter = slot.parameter;
-  const kg::Tensor gradient = parameter.grad();
+  Tensor& parameter = slot.parameter;
+  const Tensor gradient = parameter.grad();
   const T* g = gradient.data<T>();
   T* w = parameter.data<T>();
   const bool first = !slot.velocity.defined();
-  if (first && momentum != 0)
-    slot.velocity = kg::Tensor::empty(parameter.shape(), {.dtype = parameter.dtype()});
+  if (first && momentum != 0) slot.velocity = Tensor::empty(parameter.shape(), {.dtype = parameter.dtype()});
   T* v = momentum != 0 ? slot.velocity.data<T>() : nullptr;
   parameter.bump_version();
   if (v) slot.velocity.bump_version();
@@ -117,29 +116,26 @@ void Sgd::step_on_cpu(Slot& slot) const {
 }
 
 void Sgd::prepare_on_cuda(Slot& slot) {
-  const kg::Tensor& parameter = slot.parameter;
-  const auto options = [](kg::DType dtype) {
-    return kg::TensorOptions{.dtype = dtype, .device = kg::Device::cuda()};
-  };
-  if (!rates_on_cuda_.defined()) rates_on_cuda_ = rates().to(kg::Device::cuda());
+  const Tensor& parameter = slot.parameter;
+  const auto options = [](DType dtype) { return TensorOptions{.dtype = dtype, .device = Device::cuda()}; };
+  if (!rates_on_cuda_.defined()) rates_on_cuda_ = rates().to(Device::cuda());
   if (options_.momentum == 0 || slot.velocity.defined()) return;
-  const std::int64_t blocks = cuda::sgd_blocks(parameter.numel(), kg::size_of(parameter.dtype()));
-  slot.velocity = kg::Tensor::empty(parameter.shape(), options(parameter.dtype()));
-  slot.started = kg::Tensor::zeros({blocks}, options(kg::DType::uint8));
+  const std::int64_t blocks = cuda::sgd_blocks(parameter.numel(), size_of(parameter.dtype()));
+  slot.velocity = Tensor::empty(parameter.shape(), options(parameter.dtype()));
+  slot.started = Tensor::zeros({blocks}, options(DType::uint8));
 }
 
 template <class T>
 void Sgd::step_on_cuda() {
   std::vector<cuda::SgdParameter<T>> table;
   for (Slot& slot : slots_) {
-    kg::Tensor& parameter = slot.parameter;
-    const kg::Tensor gradient = parameter.grad();
-    if (!gradient.defined() || !parameter.device().is_cuda() || parameter.dtype() != kg::dtype_of<T>())
-      continue;
+    Tensor& parameter = slot.parameter;
+    const Tensor gradient = parameter.grad();
+    if (!gradient.defined() || !parameter.device().is_cuda() || parameter.dtype() != dtype_of<T>()) continue;
     prepare_on_cuda(slot);
     const bool keeps = slot.velocity.defined();
     parameter.bump_version();
-    for (kg::Tensor kept : {slot.velocity, slot.started})
+    for (Tensor kept : {slot.velocity, slot.started})
       if (keeps) kept.bump_version();
     table.push_back({.count = parameter.numel(),
                      .parameter = parameter.device_data<T>(),
@@ -154,4 +150,4 @@ void Sgd::step_on_cuda() {
       reinterpret_cast<const cuda::SgdRates*>(rates_on_cuda_.device_data<double>()), {});
 }
 
-}  // namespace mnist
+}  // namespace kg::training

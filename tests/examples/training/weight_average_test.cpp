@@ -1,28 +1,28 @@
-#include "weight_average.h"
+#include "kernelgrad/training/weight_average.h"
 
 #include <algorithm>
 
 #include "kernelgrad/kernelgrad.h"
 #include "support.h"
 
-namespace mnist {
+namespace kg::training {
 namespace {
 
-namespace nn = kg::nn;
-using kg::testing::devices;
+namespace nn = nn;
+using testing::devices;
 
 nn::Sequential small_network(std::uint64_t seed) {
-  kg::manual_seed(seed);
+  manual_seed(seed);
   return {nn::Conv2d(1, 3, 3), nn::BatchNorm2d(3)};
 }
 
 /// Fills every floating-point tensor of the network with numbers that depend on the seed, and sets the count.
 void fill(nn::Module& network, std::uint32_t seed) {
   for (nn::NamedTensor& entry : network.state_dict()) {
-    const kg::Tensor& tensor = entry.tensor;
-    entry.tensor.copy_from(kg::is_floating_point(tensor.dtype())
-                               ? kg::testing::random(tensor.shape(), tensor.dtype(), seed++, tensor.device())
-                               : kg::Tensor::from(std::vector<std::int64_t>{seed}, {}, tensor.device()));
+    const Tensor& tensor = entry.tensor;
+    entry.tensor.copy_from(is_floating_point(tensor.dtype())
+                               ? testing::random(tensor.shape(), tensor.dtype(), seed++, tensor.device())
+                               : Tensor::from(std::vector<std::int64_t>{seed}, {}, tensor.device()));
   }
 }
 
@@ -31,7 +31,7 @@ double decay_of(int t, double decay) { return std::min(decay, (t - 1.0) / (t + 9
 
 TEST_CASE("a weight average begins with the first weights it sees and forgets by its decay",
           "[weight_average]") {
-  for (const kg::Device device : devices()) {
+  for (const Device device : devices()) {
     INFO(device.name());
     nn::Sequential network = small_network(1), averaged = small_network(2);
     network.to(device);
@@ -39,10 +39,10 @@ TEST_CASE("a weight average begins with the first weights it sees and forgets by
     fill(network, 10);
     WeightAverage average(network, averaged, 0.3);
     const nn::StateDict now = network.state_dict(), mean = averaged.state_dict();
-    std::vector<kg::reference::Values> expected;
+    std::vector<reference::Values> expected;
     for (std::size_t i = 0; i < now.size(); ++i) {
-      CHECK(kg::testing::same_bits(mean[i].tensor, now[i].tensor));
-      expected.push_back(kg::testing::with_terms(now[i].tensor, {}));
+      CHECK(testing::same_bits(mean[i].tensor, now[i].tensor));
+      expected.push_back(testing::with_terms(now[i].tensor, {}));
     }
     for (int t = 1; t <= 8; ++t) {
       fill(network, static_cast<std::uint32_t>(10 + 10 * t));
@@ -52,15 +52,15 @@ TEST_CASE("a weight average begins with the first weights it sees and forgets by
       const double decay = decay_of(t, 0.3);
       for (std::size_t i = 0; i < now.size(); ++i) {
         INFO(now[i].name << " in step " << t);
-        const kg::Tensor value = now[i].tensor.detach();
-        const double kept = kg::is_floating_point(value.dtype()) ? decay : 0;
-        const std::vector<double> values = kg::testing::to_doubles(value);
+        const Tensor value = now[i].tensor.detach();
+        const double kept = is_floating_point(value.dtype()) ? decay : 0;
+        const std::vector<double> values = testing::to_doubles(value);
         for (std::size_t j = 0; j < values.size(); ++j) {
           expected[i].sum[j] = kept * expected[i].sum[j] + (1 - kept) * values[j];
           expected[i].terms[j] = kept * expected[i].terms[j] + (1 - kept) * std::abs(values[j]);
         }
-        CHECK(kg::testing::difference(mean[i].tensor, expected[i], 1e-6) == "");
-        if (t == 1) CHECK(kg::testing::same_bits(mean[i].tensor, value));
+        CHECK(testing::difference(mean[i].tensor, expected[i], 1e-6) == "");
+        if (t == 1) CHECK(testing::same_bits(mean[i].tensor, value));
       }
     }
   }
@@ -68,7 +68,7 @@ TEST_CASE("a weight average begins with the first weights it sees and forgets by
 
 TEST_CASE("a weight average that is given another's values and steps goes on as that one",
           "[weight_average]") {
-  for (const kg::Device device : devices()) {
+  for (const Device device : devices()) {
     INFO(device.name());
     nn::Sequential network = small_network(1), first = small_network(2), second = small_network(3);
     for (nn::Sequential* const each : {&network, &first, &second}) each->to(device);
@@ -85,16 +85,16 @@ TEST_CASE("a weight average that is given another's values and steps goes on as 
     step(40, average);
     step(40, other);
     const nn::StateDict one = first.state_dict(), two = second.state_dict();
-    for (std::size_t i = 0; i < one.size(); ++i) CHECK(kg::testing::same_bits(one[i].tensor, two[i].tensor));
+    for (std::size_t i = 0; i < one.size(); ++i) CHECK(testing::same_bits(one[i].tensor, two[i].tensor));
   }
 }
 
 TEST_CASE("a recorded update of a weight average follows the network", "[weight_average]") {
-  if (!kg::cuda_is_available()) return;
+  if (!cuda_is_available()) return;
   nn::Sequential network = small_network(1), averaged = small_network(2), eager = small_network(3);
-  for (nn::Sequential* const each : {&network, &averaged, &eager}) each->to(kg::Device::cuda());
+  for (nn::Sequential* const each : {&network, &averaged, &eager}) each->to(Device::cuda());
   WeightAverage recorded(network, averaged, 0.9), reference(network, eager, 0.9);
-  kg::Graph update([&] { recorded.update(); });
+  Graph update([&] { recorded.update(); });
   for (const std::uint32_t seed : {10u, 20u, 30u}) {
     fill(network, seed);
     recorded.next_step();
@@ -105,16 +105,16 @@ TEST_CASE("a recorded update of a weight average follows the network", "[weight_
   const nn::StateDict actual = averaged.state_dict(), expected = eager.state_dict();
   for (std::size_t i = 0; i < actual.size(); ++i) {
     INFO(actual[i].name);
-    CHECK(kg::testing::same_bits(actual[i].tensor, expected[i].tensor));
+    CHECK(testing::same_bits(actual[i].tensor, expected[i].tensor));
   }
 }
 
 TEST_CASE("a weight average refuses a decay that is none, and another network", "[weight_average]") {
   nn::Sequential network = small_network(1), same = small_network(2), other = {nn::Conv2d(1, 4, 3)};
   for (const double decay : {-0.1, 1.0, 1.5})
-    kg::testing::check_error([&] { WeightAverage(network, same, decay); }, {"decay", "0 <= decay < 1"});
-  CHECK_THROWS_AS(WeightAverage(network, other, 0.9), kg::Error);
+    testing::check_error([&] { WeightAverage(network, same, decay); }, {"decay", "0 <= decay < 1"});
+  CHECK_THROWS_AS(WeightAverage(network, other, 0.9), Error);
 }
 
 }  // namespace
-}  // namespace mnist
+}  // namespace kg::training
