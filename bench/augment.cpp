@@ -1,7 +1,7 @@
 #include <memory>
 
 #include "bench.h"
-#include "loader.h"
+#include "data/loader.h"
 
 namespace {
 

@@ -1,5 +1,5 @@
 #include "convolutions.h"
-#include "models.h"
+#include "models/recipe.h"
 
 namespace {
 

@@ -3,8 +3,8 @@
 
 #include "bench.h"
 #include "kernelgrad/training/sgd.h"
-#include "models.h"
-#include "training_steps.h"
+#include "models/recipe.h"
+#include "train/training_steps.h"
 
 namespace {
 

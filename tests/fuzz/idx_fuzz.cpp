@@ -1,9 +1,9 @@
 /// IDX files, plain, gzipped and in zip archives: what is accepted has the size that its header says, and
 /// written plainly reads as the same.
 
-#include "dataset.h"
+#include "data/dataset.h"
+#include "data/idx.h"
 #include "fuzz/fuzz.h"
-#include "idx.h"
 #include "kernelgrad/error.h"
 
 namespace {

@@ -1,11 +1,11 @@
 /// Files of options, as --config takes: what `mnist train` accepts is written as options.ini that reads as
 /// the same. No command runs.
 
-#include "options.h"
+#include "command/options.h"
 
 #include <algorithm>
 
-#include "command_line.h"
+#include "command/command_line.h"
 #include "fuzz/fuzz.h"
 
 namespace {

@@ -3,11 +3,11 @@
 
 #include <zlib.h>
 
-#include "digit.h"
-#include "file_kind.h"
+#include "data/file_kind.h"
 #include "fuzz/fuzz.h"
 #include "kernelgrad/error.h"
-#include "picture.h"
+#include "predict/digit.h"
+#include "predict/picture.h"
 
 namespace {
 

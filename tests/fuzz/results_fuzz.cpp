@@ -2,7 +2,7 @@
 
 #include "fuzz/fuzz.h"
 #include "kernelgrad/error.h"
-#include "sweep_results.h"
+#include "sweep/sweep_results.h"
 
 namespace {
 

@@ -2,9 +2,9 @@
 
 #include <cstdint>
 
-#include "epoch_totals.h"
+#include "augment/pixel_op.h"
 #include "kernels/stream.h"
-#include "pixel_op.h"
+#include "train/epoch_totals.h"
 
 /// The trainer's own CUDA kernels: what each computes, without a word of CUDA. All pointers are to device
 /// memory. Whatever differs from step to step is read from there when a kernel runs, so that a recorded step

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "augment.h"
+#include "augment/augment.h"
 #include "kernelgrad/nn.h"
 
 /// The words in which the networks are written. A convolution is named after its kernel and takes a list of

@@ -1,5 +1,5 @@
 #include "models/blocks.h"
-#include "models/recipes.h"
+#include "models/families.h"
 
 /// A network with two poolings, and two steps of its development that are known from a description only.
 namespace mnist {

@@ -1,5 +1,5 @@
 #include "models/blocks.h"
-#include "models/recipes.h"
+#include "models/families.h"
 
 /// Ten systems: three sizes without batch norm, four with it, three with more augmentation. Padding, then
 /// none: 28x28 stays 28x28 up to the pooling. The 1x1 convolutions that reduce channels have a ReLU and no

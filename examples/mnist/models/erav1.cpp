@@ -1,5 +1,5 @@
 #include "models/blocks.h"
-#include "models/recipes.h"
+#include "models/families.h"
 
 /// Seven systems with batches of 64. The blocks of two convolutions are those of the source: `mnist rf`
 /// groups its table by them.

@@ -1,5 +1,5 @@
 #include "models/blocks.h"
-#include "models/recipes.h"
+#include "models/families.h"
 
 /// Two systems of our own. docs/mnist-own-models.md says how they were chosen, and what else was tried.
 namespace mnist {

@@ -1,5 +1,5 @@
 #include "models/blocks.h"
-#include "models/recipes.h"
+#include "models/families.h"
 
 /// Three systems: bare, with batch norm and dropout, and with augmentation.
 namespace mnist {

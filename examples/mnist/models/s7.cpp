@@ -1,5 +1,5 @@
 #include "models/blocks.h"
-#include "models/recipes.h"
+#include "models/families.h"
 
 /// Eleven systems of one series, seven of them iterations towards the last and four runs beside them. From
 /// the second iteration on a block is convolution, ReLU, batch norm, dropout.

@@ -4,7 +4,7 @@
 #include <array>
 #include <cstdint>
 
-#include "dataset.h"
+#include "data/dataset.h"
 #include "kernelgrad/random.h"
 
 namespace mnist {
