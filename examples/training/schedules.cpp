@@ -19,7 +19,7 @@ void require(bool holds, const char* schedule, const char* argument, double give
 
 class StepLr : public Scheduler {
  public:
-  StepLr(Sgd& optimizer, const StepLrOptions& options) : optimizer_(optimizer), options_(options) {
+  StepLr(Optimizer& optimizer, const StepLrOptions& options) : optimizer_(optimizer), options_(options) {
     require(options.step_size >= 1, "StepLr", "step_size", options.step_size, "at least 1 epoch");
     require(options.gamma >= 0, "StepLr", "gamma", options.gamma, "a factor that is not negative");
   }
@@ -34,14 +34,14 @@ class StepLr : public Scheduler {
   void take(std::span<const double> state) override { epoch_ = static_cast<int>(state[0]); }
 
  private:
-  Sgd& optimizer_;
+  Optimizer& optimizer_;
   StepLrOptions options_;
   int epoch_ = 0;
 };
 
 class ReduceLrOnPlateau : public Scheduler {
  public:
-  ReduceLrOnPlateau(Sgd& optimizer, const ReduceLrOnPlateauOptions& options)
+  ReduceLrOnPlateau(Optimizer& optimizer, const ReduceLrOnPlateauOptions& options)
       : optimizer_(optimizer), options_(options) {
     constexpr const char* name = "ReduceLrOnPlateau";
     require(options.factor >= 0 && options.factor < 1, name, "factor", options.factor, "0 <= factor < 1");
@@ -72,7 +72,7 @@ class ReduceLrOnPlateau : public Scheduler {
   }
 
  private:
-  Sgd& optimizer_;
+  Optimizer& optimizer_;
   ReduceLrOnPlateauOptions options_;
   double best_ = std::numeric_limits<double>::infinity();
   int bad_epochs_ = 0;
@@ -85,7 +85,7 @@ double cosine(double start, double end, double position) {
 
 class OneCycleLr : public Scheduler {
  public:
-  OneCycleLr(Sgd& optimizer, const OneCycleLrOptions& options, std::int64_t batches)
+  OneCycleLr(Optimizer& optimizer, const OneCycleLrOptions& options, std::int64_t batches)
       : optimizer_(optimizer),
         options_(options),
         max_lr_(optimizer.learning_rate()),
@@ -139,7 +139,7 @@ class OneCycleLr : public Scheduler {
     optimizer_.set_momentum(cosine(from_momentum, to_momentum, position));
   }
 
-  Sgd& optimizer_;
+  Optimizer& optimizer_;
   OneCycleLrOptions options_;
   double max_lr_;
   double peak_, last_;  ///< the steps at which the rate is largest and smallest, counted from 0
@@ -158,7 +158,8 @@ bool depends_on_length(const Schedule& schedule) {
   return std::holds_alternative<OneCycleLrOptions>(schedule);
 }
 
-std::unique_ptr<Scheduler> make_scheduler(const Schedule& schedule, Sgd& optimizer, std::int64_t batches) {
+std::unique_ptr<Scheduler> make_scheduler(const Schedule& schedule, Optimizer& optimizer,
+                                          std::int64_t batches) {
   if (const auto* step = std::get_if<StepLrOptions>(&schedule))
     return std::make_unique<StepLr>(optimizer, *step);
   if (const auto* plateau = std::get_if<ReduceLrOnPlateauOptions>(&schedule))

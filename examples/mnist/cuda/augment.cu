@@ -2,7 +2,7 @@
 #include "kernels/cuda/common/launch.h"
 #include "kernels/cuda/common/reduce.h"
 #include "kernels/cuda/common/shared_memory.h"
-#include "training/cuda/unfused.h"
+#include "training/unfused.h"
 
 /// A batch of training images in one launch: gathered from the data set, transformed, normalised.
 ///
@@ -30,8 +30,8 @@ using kg::kernels::cuda::reduce_scratch;
 using kg::kernels::cuda::SharedLayout;
 using kg::kernels::cuda::SharedMemory;
 using kg::kernels::cuda::Sum;
-using kg::training::cuda::product;
-using kg::training::cuda::sum;
+using kg::training::product;
+using kg::training::sum;
 
 /// 784 pixels are four rounds for each thread.
 constexpr int block_size = 256;

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
+#include <algorithm>
 #include <optional>
 #include <sstream>
 #include <string_view>
@@ -19,6 +19,9 @@ namespace {
 // To be changed with what the file holds.
 constexpr std::string_view kFormat = "kernelgrad run 1";
 constexpr std::string_view kIdentity = "run.";
+/// What the names of all tensors begin with but for the optimizer's, which has names of its own.
+constexpr std::string_view kNotOptimizer[] = {"command", "heading",  "epochs.",   "batches.", "schedule",
+                                              "rates",   "trained.", "averaged.", "best."};
 
 /// An epoch's metrics but for its number and its seconds.
 constexpr double EpochMetrics::*kMetrics[] = {&EpochMetrics::lr, &EpochMetrics::train_loss,
@@ -114,14 +117,14 @@ class Reader {
     return identity;
   }
 
-  std::map<std::size_t, kg::Tensor> velocities() const {
-    std::map<std::size_t, kg::Tensor> velocities;
-    for (const kg::nn::NamedTensor& entry : with_prefix("velocity.")) {
-      std::size_t index = 0;
-      std::from_chars(entry.name.data(), entry.name.data() + entry.name.size(), index);
-      velocities[index] = entry.tensor;
-    }
-    return velocities;
+  /// Those that are nothing else of a run's.
+  kg::nn::StateDict optimizer() const {
+    kg::nn::StateDict found;
+    for (const kg::nn::NamedTensor& entry : checkpoint_.tensors)
+      if (std::ranges::none_of(kNotOptimizer,
+                               [&](std::string_view part) { return entry.name.starts_with(part); }))
+        found.push_back(entry);
+    return found;
   }
 
   std::vector<TrainedEpoch> epochs() const {
@@ -178,8 +181,7 @@ void save_state(const std::filesystem::path& folder, const RunState& state) {
   add_all(tensors, "trained.", state.trained);
   add_all(tensors, "averaged.", state.averaged);
   add_all(tensors, "best.", state.best);
-  for (const auto& [parameter, velocity] : state.velocities)
-    tensors.push_back({fmt::format("velocity.{}", parameter), velocity});
+  add_all(tensors, "", state.optimizer);
   kg::save_checkpoint(folder / state_file, checkpoint);
 }
 
@@ -203,7 +205,7 @@ RunState load_state(const std::filesystem::path& folder) {
           .averaged = reader.with_prefix("averaged."),
           .average_steps = reader.number<std::int64_t>("average_steps"),
           .best = reader.with_prefix("best."),
-          .velocities = reader.velocities(),
+          .optimizer = reader.optimizer(),
           .learning_rate = rates[0],
           .momentum = rates[1],
           .schedule = reader.values<double>("schedule"),

@@ -24,11 +24,11 @@ struct RunState {
   bool finished = false;                  ///< all files of the end are written
   std::vector<TrainedEpoch> epochs = {};
   // Of the first epoch on:
-  kg::nn::StateDict trained = {};                     ///< the network's
-  kg::nn::StateDict averaged = {};                    ///< that of the average of its weights, if there is one
-  std::int64_t average_steps = 0;                     ///< of WeightAverage
-  kg::nn::StateDict best = {};                        ///< those that were tested in the best epoch
-  std::map<std::size_t, kg::Tensor> velocities = {};  ///< by parameter, of those that have one
+  kg::nn::StateDict trained = {};    ///< the network's
+  kg::nn::StateDict averaged = {};   ///< that of the average of its weights, if there is one
+  std::int64_t average_steps = 0;    ///< of WeightAverage
+  kg::nn::StateDict best = {};       ///< those that were tested in the best epoch
+  kg::nn::StateDict optimizer = {};  ///< of kg::training::Optimizer
   double learning_rate = 0, momentum = 0;
   std::vector<double> schedule = {};  ///< of Scheduler
   std::uint64_t seed = 0, draws = 0;  ///< of kg::default_generator()

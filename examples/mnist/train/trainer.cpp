@@ -199,14 +199,14 @@ class Training {
         identity_(std::move(identity)),
         epochs_(options.epochs.value_or(recipe.epochs)),
         networks_(recipe, options.device),
-        sgd_(sgd_of(recipe, options, networks_.trained.parameters())),
+        optimizer_(sgd_of(recipe, options, networks_.trained.parameters())),
         steps_(training_steps({.network = networks_.trained,
-                               .sgd = sgd_,
+                               .optimizer = optimizer_,
                                .label_smoothing = recipe.label_smoothing,
                                .average = networks_.average ? &*networks_.average : nullptr},
                               data.train, loader_options(recipe, options), options)),
-        scheduler_(
-            kg::training::make_scheduler(recipe.schedule, sgd_, std::int64_t{epochs_} * steps_->batches())) {}
+        scheduler_(kg::training::make_scheduler(recipe.schedule, optimizer_,
+                                                std::int64_t{epochs_} * steps_->batches())) {}
 
   /// Stands where no epoch is trained.
   void begin() { start_report(options_.heading); }
@@ -264,7 +264,7 @@ class Training {
   std::map<std::string, std::string> identity_;
   int epochs_;
   Networks networks_;
-  kg::training::Sgd sgd_;
+  kg::training::Sgd optimizer_;
   std::unique_ptr<TrainingSteps> steps_;
   std::unique_ptr<kg::training::Scheduler> scheduler_;
   std::string heading_;
@@ -275,7 +275,7 @@ class Training {
 
 /// One epoch, its test and its files. False if `stop` ended it early.
 bool Training::run_epoch(int epoch, const std::atomic<bool>& stop) {
-  const double learning_rate = sgd_.learning_rate();
+  const double learning_rate = optimizer_.learning_rate();
   report_->begin_epoch(epoch, learning_rate);
   const auto [totals, seconds, progress] =
       train_epoch(networks_.trained, *steps_, *scheduler_, epoch, options_.quiet, stop);
@@ -316,10 +316,9 @@ RunState Training::state(bool finished) const {
     state.average_steps = networks_.average->steps();
   }
   state.best = best_;
-  for (std::size_t i = 0; i < sgd_.parameter_count(); ++i)
-    if (const kg::Tensor velocity = sgd_.velocity(i); velocity.defined()) state.velocities[i] = velocity;
-  state.learning_rate = sgd_.learning_rate();
-  state.momentum = sgd_.momentum();
+  state.optimizer = optimizer_.state();
+  state.learning_rate = optimizer_.learning_rate();
+  state.momentum = optimizer_.momentum();
   state.schedule = scheduler_->state();
   state.seed = kg::default_generator().seed();
   state.draws = kg::default_generator().draws();
@@ -335,10 +334,10 @@ void Training::restore(const RunState& state) {
     networks_.average->set_steps(state.average_steps);
   }
   best_ = state.best;
-  for (const auto& [parameter, velocity] : state.velocities) sgd_.set_velocity(parameter, velocity);
+  optimizer_.restore(state.optimizer);
   scheduler_->restore(state.schedule);
-  sgd_.set_learning_rate(state.learning_rate);
-  if (state.momentum > 0) sgd_.set_momentum(state.momentum);
+  optimizer_.set_learning_rate(state.learning_rate);
+  if (state.momentum > 0) optimizer_.set_momentum(state.momentum);
   kg::default_generator().set_state(state.seed, state.draws);
   for (const TrainedEpoch& epoch : state.epochs) report_->add_epoch(epoch);
 }

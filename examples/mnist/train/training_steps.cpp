@@ -33,8 +33,8 @@ void train_on(const kg::training::Batch& batch, const Learner& learner, const Co
     smoothed(loss, output, learner.label_smoothing).backward();
   else
     loss.backward();
-  learner.sgd.step();
-  learner.sgd.zero_grad();
+  learner.optimizer.step();
+  learner.optimizer.zero_grad();
   if (learner.average) learner.average->update();
 }
 

@@ -5,7 +5,7 @@
 
 #include "data/loader.h"
 #include "kernelgrad/nn.h"
-#include "kernelgrad/training/sgd.h"
+#include "kernelgrad/training/optimizer.h"
 #include "kernelgrad/training/weight_average.h"
 #include "train/epoch_totals.h"
 
@@ -40,7 +40,7 @@ class TrainingSteps {
 /// What is trained, and how a batch changes it.
 struct Learner {
   kg::nn::Module& network;  ///< gives log-probabilities
-  kg::training::Sgd& sgd;
+  kg::training::Optimizer& optimizer;
   double label_smoothing = 0;  ///< of 1: how much of each label is spread evenly over all classes
   kg::training::WeightAverage* average = nullptr;  ///< updated after each step, if there is one
 };

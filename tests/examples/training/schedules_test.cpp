@@ -7,6 +7,7 @@
 
 #include "catch.h"
 #include "error_of.h"
+#include "kernelgrad/training/sgd.h"
 
 namespace kg::training {
 namespace {

@@ -6,7 +6,7 @@
 #include <variant>
 #include <vector>
 
-#include "kernelgrad/training/sgd.h"
+#include "kernelgrad/training/optimizer.h"
 
 namespace kg::training {
 
@@ -75,6 +75,7 @@ bool depends_on_length(const Schedule& schedule);
 /// The scheduler of an optimizer, which must outlive it, for a training of `batches` batches in all. Sets
 /// what the first batch is to be trained with. Throws Error for options that mean nothing, and where
 /// OneCycleLr meets an optimizer without momentum.
-std::unique_ptr<Scheduler> make_scheduler(const Schedule& schedule, Sgd& optimizer, std::int64_t batches);
+std::unique_ptr<Scheduler> make_scheduler(const Schedule& schedule, Optimizer& optimizer,
+                                          std::int64_t batches);
 
 }  // namespace kg::training
