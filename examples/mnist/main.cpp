@@ -54,8 +54,9 @@ void stop_on_signals() {
 /// What a shell says of a program that a signal has ended.
 int interrupted_status() { return 128 + stop_signal; }
 
+/// What the arguments name is one: the command line sees to it.
 mnist::DatasetName dataset_name(const Arguments& arguments) {
-  return arguments.dataset == "mnist" ? mnist::DatasetName::mnist : mnist::DatasetName::fashion_mnist;
+  return mnist::find_description(arguments.dataset)->name;
 }
 
 /// Where the data are. Throws kg::Error if there is nothing.
@@ -78,7 +79,8 @@ void check_data(const mnist::Dataset& data, const Arguments& arguments, const st
 
 mnist::Dataset load_data(const Arguments& arguments) {
   const std::filesystem::path place = require_data(arguments);
-  mnist::Dataset data = mnist::load_dataset(place, {.transposed = arguments.transposed});
+  mnist::Dataset data =
+      mnist::load_dataset(place, {.transposed = arguments.transposed, .name = dataset_name(arguments)});
   if (!data.notice.empty()) mnist::complain(data.notice);
   // A checkpoint knows for itself what it is of.
   check_data(data, arguments,
@@ -321,27 +323,30 @@ Arguments with_dataset_of(const mnist::CheckpointInfo& info, Arguments arguments
   if (arguments.dataset_given && arguments.dataset != *info.dataset)
     throw kg::Error(fmt::format("{}: was trained on {}, --dataset says {}; leave it out", name, dataset,
                                 arguments.dataset));
-  for (const auto known : {mnist::DatasetName::mnist, mnist::DatasetName::fashion_mnist})
-    if (*info.dataset == mnist::id_of(known)) {
-      arguments.dataset = *info.dataset;
-      return arguments;
-    }
-  throw kg::Error(
-      fmt::format("{}: was trained on {}, which is none of mnist and fashion-mnist", name, dataset));
+  if (!mnist::find_description(*info.dataset))
+    throw kg::Error(fmt::format("{}: was trained on {}, which is none of {}", name, dataset,
+                                fmt::join(mnist::dataset_ids(), ", ")));
+  arguments.dataset = *info.dataset;
+  return arguments;
 }
 
 /// What the classes are called: by the checkpoint, otherwise by its data set.
 std::vector<std::string> class_names_of(const mnist::CheckpointInfo& info, const Arguments& arguments) {
   if (!info.class_names.empty()) return info.class_names;
-  const auto& names = mnist::class_names(dataset_name(arguments));
+  const auto names = mnist::class_names(dataset_name(arguments));
   return {names.begin(), names.end()};
 }
 
 /// Throws unless the pictures are such as the network was trained on.
-void check_pictures(const mnist::CheckpointInfo& info, const Arguments& arguments, int height, int width) {
-  if (info.height != height || info.width != width)
+void check_pictures(const mnist::CheckpointInfo& info, const Arguments& arguments,
+                    const mnist::ImageShape& given) {
+  if (info.channels != given.channels)
+    throw kg::Error(fmt::format("{}: is for pictures of {} channels, and these have {}",
+                                kg::printable(arguments.checkpoint), info.channels, given.channels));
+  if (info.height != given.height || info.width != given.width)
     throw kg::Error(fmt::format("{}: is for pictures of {}x{}, and these are {}x{}",
-                                kg::printable(arguments.checkpoint), info.height, info.width, height, width));
+                                kg::printable(arguments.checkpoint), info.height, info.width, given.height,
+                                given.width));
 }
 
 /// Throws where figures would take the place of others.
@@ -366,7 +371,7 @@ int run_eval(const Arguments& given) {
   auto [network, info] = load_network(given, device, stdout);
   const Arguments arguments = with_dataset_of(info, given);
   const mnist::Dataset data = load_data(arguments);
-  check_pictures(info, arguments, data.test.height, data.test.width);
+  check_pictures(info, arguments, {data.test.channels, data.test.height, data.test.width});
   const mnist::DatasetName dataset = dataset_name(arguments);
   if (!std::ranges::equal(class_names_of(info, arguments), mnist::class_names(dataset)))
     throw kg::Error(kg::printable(arguments.checkpoint) + ": its classes are not those of " +
@@ -423,7 +428,7 @@ void predict(LoadedNetwork& loaded, const Arguments& arguments, const std::strin
   if (!arguments.save_input.empty())
     mnist::write_png(saved_input(arguments, file), {digit.width, digit.height, 1, digit.pixels});
   kg::Tensor image = kg::Tensor::empty({1, 1, digit.height, digit.width});
-  const auto& [mean, std] = loaded.info.normalization;
+  const auto& [mean, std] = loaded.info.normalization.front();
   mnist::Normalize(mean, std)(digit.pixels, image.data<float>());
   const kg::Tensor output = loaded.network(image.to(device));
   const std::size_t prediction = static_cast<std::size_t>(kg::argmax(output).item());
@@ -441,7 +446,7 @@ int run_predict(const Arguments& given) {
   const kg::Device device = choose_device(given).device;
   LoadedNetwork loaded = load_network(given, device, stderr);
   const Arguments arguments = with_dataset_of(loaded.info, given);
-  check_pictures(loaded.info, arguments, 28, 28);
+  check_pictures(loaded.info, arguments, {});
   if (!arguments.save_input.empty()) {
     check_saved_inputs(arguments);
     const std::filesystem::path folder = saved_input(arguments, arguments.files[0]).parent_path();
@@ -478,14 +483,16 @@ int run_list() {
 }
 
 int run_summary(const Arguments& arguments) {
-  kg::nn::Sequential network = mnist::find_recipe(arguments.model).network();
-  fmt::print("{}", mnist::summary_table(network, {1, 28, 28}));
+  const mnist::Recipe& recipe = mnist::find_recipe(arguments.model);
+  kg::nn::Sequential network = recipe.network();
+  const auto& [channels, height, width] = recipe.input;
+  fmt::print("{}", mnist::summary_table(network, {channels, height, width}));
   return 0;
 }
 
 int run_receptive_field(const Arguments& arguments) {
-  const kg::nn::Sequential network = mnist::find_recipe(arguments.model).network();
-  fmt::print("{}", mnist::receptive_field_table(network, 28));
+  const mnist::Recipe& recipe = mnist::find_recipe(arguments.model);
+  fmt::print("{}", mnist::receptive_field_table(recipe.network(), recipe.input.height));
   return 0;
 }
 

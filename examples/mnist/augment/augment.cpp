@@ -197,6 +197,15 @@ void extend(Reach& reach, const Transform& transform) {
   std::visit([&](const auto& t) { extend(reach, t); }, transform);
 }
 
+// Whether the channels of an image can be transformed one by one.
+bool takes_colour(const Transform& transform) {
+  if (const auto* jitter = std::get_if<ColorJitter>(&transform))
+    return jitter->contrast == 0 && jitter->saturation == 0 && jitter->hue == 0;
+  if (const auto* apply = std::get_if<RandomApply>(&transform))
+    return std::ranges::all_of(apply->transforms, takes_colour);
+  return true;
+}
+
 Reach reach_of(const std::vector<Transform>& transforms, const ImageSize& input) {
   Reach reach;
   reach.to(input);
@@ -308,11 +317,23 @@ void Augmentation::apply(Image& image, Image& scratch, kg::RandomStream& random)
 
 void Augmentation::apply(Image& image, Image& scratch, kg::RandomStream& random, const Normalize& normalize,
                          float* out) const {
-  const std::span<const PixelOp> ops = plan_and_apply(image, scratch, random);
+  finish(plan_and_apply(image, scratch, random), image, normalize, out);
+}
+
+void Augmentation::carry_out(std::span<const PixelOp> ops, Image& image, Image& scratch,
+                             const Normalize& normalize, float* out) const {
+  for (const PixelOp& op : ops) apply_op(op, image, scratch);
+  finish(ops, image, normalize, out);
+}
+
+void Augmentation::finish(std::span<const PixelOp> ops, const Image& image, const Normalize& normalize,
+                          float* out) const {
   if (options_.after_normalize)
     apply_normalized(ops.back(), image, normalize, out);
   else
     normalize(image.pixels, out);
 }
+
+bool Augmentation::takes_colour() const { return std::ranges::all_of(transforms_, mnist::takes_colour); }
 
 }  // namespace mnist

@@ -153,8 +153,16 @@ class Augmentation {
   /// Draws as apply() does for an image of that size, and writes down the operations, op_count() of them, in
   /// their order.
   void plan(const ImageSize& input, kg::RandomStream& random, PixelOp* ops) const;
+  /// Does what plan() wrote down for an image of that size, one channel of it, as apply() does.
+  void carry_out(std::span<const PixelOp> ops, Image& image, Image& scratch, const Normalize& normalize,
+                 float* out) const;
+
+  /// Whether each channel of an image can be transformed by itself. A ColorJitter of more than the brightness
+  /// mixes them.
+  bool takes_colour() const;
 
  private:
+  void finish(std::span<const PixelOp> ops, const Image& image, const Normalize& normalize, float* out) const;
   std::span<const PixelOp> plan_and_apply(Image& image, Image& scratch, kg::RandomStream& random) const;
 
   std::vector<Transform> transforms_;

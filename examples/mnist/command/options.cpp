@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "command/command_line.h"
+#include "data/dataset.h"
 #include "kernelgrad/kernelgrad.h"
 #include "sweep/sweep.h"
 
@@ -27,16 +28,22 @@ void add_data_option(CLI::App& command, Arguments& arguments, const std::string&
                    "the files have columns where rows should be, as EMNIST's do");
 }
 
+/// "mnist, fashion-mnist or cifar10"
+std::string dataset_list() {
+  const std::vector<std::string> ids = dataset_ids();
+  return fmt::format("{} or {}", fmt::join(ids.begin(), ids.end() - 1, ", "), ids.back());
+}
+
 void add_dataset_option(CLI::App& command, Arguments& arguments, const std::string& description) {
   command.add_option("--dataset", arguments.dataset, description)
-      ->check(one_of({"mnist", "fashion-mnist"}))
+      ->check(one_of(dataset_ids()))
       ->each([&arguments](const std::string&) { arguments.dataset_given = true; })
       ->capture_default_str();
 }
 
 void add_data_options(CLI::App& command, Arguments& arguments) {
   add_data_option(command, arguments, "data/DATASET");
-  add_dataset_option(command, arguments, "what the files are: mnist or fashion-mnist");
+  add_dataset_option(command, arguments, "what the files are: " + dataset_list());
 }
 
 void add_device_options(CLI::App& command, Arguments& arguments) {
@@ -179,7 +186,7 @@ void add_predict(CLI::App& app, Arguments& arguments) {
                   "write what the network sees of each picture as a PNG of 28x28: into this folder, or of "
                   "one picture into FILE.png")
       ->type_name("DIR");
-  add_dataset_option(predict, arguments, "what the model was trained on: mnist or fashion-mnist");
+  add_dataset_option(predict, arguments, "what the model was trained on: " + dataset_list());
   add_device_options(predict, arguments);
 }
 

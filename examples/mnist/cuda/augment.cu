@@ -6,10 +6,10 @@
 
 /// A batch of training images in one launch: gathered from the data set, transformed, normalised.
 ///
-/// A block owns an image. It takes the image's bytes into shared memory, carries out its operations there one
-/// after another, and writes what the network sees of each grey. Pixel p belongs to thread p mod block_size
-/// from beginning to end, whatever size the image has by then, so that only what reads other threads' pixels
-/// needs a barrier: whatever moves pixels, and the mean grey of a blend.
+/// A block owns a channel of an image. It takes its bytes into shared memory, carries out its operations
+/// there one after another, and writes what the network sees of each value. Pixel p belongs to thread p mod
+/// block_size from beginning to end, whatever size the image has by then, so that only what reads other
+/// threads' pixels needs a barrier: whatever moves pixels, and the mean grey of a blend.
 ///
 /// The numbers of the operations come from the CPU, which draws them once an epoch: sines and cosines may
 /// differ in the last bit between CPU and GPU, and a last bit can move a pixel. What is left are integers,
@@ -255,11 +255,13 @@ __global__ void __launch_bounds__(block_size)
 
   const std::int64_t place = *batch * source.batch_size + blockIdx.x;
   const std::int64_t number = source.order[place];
+  const int channel = static_cast<int>(blockIdx.y);
   Picture picture{room, other_room, source.height, source.width};
   for (int p = static_cast<int>(threadIdx.x); p < picture.count(); p += block_size)
-    picture.pixels[p] = source.images[number * picture.count() + p];
+    picture.pixels[p] = source.images[(number * source.channels + channel) * picture.count() + p];
 
-  float* const out = images + std::int64_t{blockIdx.x} * source.output_pixels;
+  const float* const levels = source.levels + 256 * channel;
+  float* const out = images + (std::int64_t{blockIdx.x} * source.channels + channel) * source.output_pixels;
   bool written = false;
   for (int i = 0; i < source.ops_per_image; ++i) {
     const PixelOp& op = source.ops[place * source.ops_per_image + i];
@@ -281,12 +283,12 @@ __global__ void __launch_bounds__(block_size)
     if (op.kind == PixelOp::Kind::crop) crop(picture, op.region);
     if (op.kind == PixelOp::Kind::resize) resize(picture, op.resampling, taps);
     if (op.kind == PixelOp::Kind::rotate_normalized) {
-      write_rotated(picture, op, source.levels, out);
+      write_rotated(picture, op, levels, out);
       written = true;
     }
   }
-  if (!written) write(picture, source.levels, out);
-  if (threadIdx.x == 0) labels[blockIdx.x] = source.labels[number];
+  if (!written) write(picture, levels, out);
+  if (threadIdx.x == 0 && channel == 0) labels[blockIdx.x] = source.labels[number];
 }
 
 }  // namespace
@@ -302,8 +304,10 @@ void augment_batch(const AugmentSource& source, const std::int64_t* batch, int c
           .array<int>(reduce_scratch)
           .bytes();
   launch<augment_batch_kernel>(
-      {.blocks = static_cast<unsigned>(count), .threads = block_size, .shared_bytes = shared_bytes}, stream,
-      source, batch, images, labels);
+      {.blocks = {static_cast<unsigned>(count), static_cast<unsigned>(source.channels)},
+       .threads = block_size,
+       .shared_bytes = shared_bytes},
+      stream, source, batch, images, labels);
 }
 
 }  // namespace mnist::cuda

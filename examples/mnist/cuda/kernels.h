@@ -13,23 +13,23 @@ namespace mnist::cuda {
 
 /// A data set and what an epoch does with it.
 struct AugmentSource {
-  const std::uint8_t* images;  ///< [all, height, width]
+  const std::uint8_t* images;  ///< [all, channels, height, width]
   const std::uint8_t* labels;  ///< [all]
-  int height, width;
+  int channels, height, width;
   const std::int32_t* order;  ///< [all] the image at each place of the epoch
   const PixelOp* ops;         ///< [all, ops_per_image] what happens to it
   int ops_per_image;
   Workspace workspace;  ///< of the operations
-  int output_pixels;    ///< of each image that comes of them
-  const float* levels;  ///< [256] what the network sees of each grey
+  int output_pixels;    ///< of each channel of an image that comes of them
+  const float* levels;  ///< [channels, 256] what the network sees of each value
   int batch_size;       ///< of every batch but the last
 };
 
 /// The largest workspace.
 inline constexpr Workspace augment_limit{.pixels = 24 * 1024, .tap_integers = 3584};
 
-/// Batch number *batch of the epoch, which has `count` images: images [count, output_pixels] and their
-/// labels.
+/// Batch number *batch of the epoch, which has `count` images: images [count, channels, output_pixels] and
+/// their labels.
 void augment_batch(const AugmentSource& source, const std::int64_t* batch, int count, float* images,
                    std::int64_t* labels, kg::kernels::Stream);
 

@@ -13,20 +13,18 @@
 namespace mnist {
 namespace {
 
-constexpr std::int64_t image_size = 28;
 constexpr std::int64_t most_images = 1'000'000;
-constexpr std::uint32_t classes = 10;
 
 [[noreturn]] void fail(const PackedFile& file, const std::string& what) {
   throw kg::Error(fmt::format("dataset: {}: {}", file.name(), what));
 }
 
-void check_sizes(const PackedFile& images_file, const IdxReader& images, const PackedFile& labels_file,
-                 const IdxReader& labels) {
+void check_sizes(const DatasetDescription& description, const PackedFile& images_file,
+                 const IdxReader& images, const PackedFile& labels_file, const IdxReader& labels) {
   const std::int64_t count = images.dims()[0], height = images.dims()[1], width = images.dims()[2];
-  if (height != image_size || width != image_size)
-    fail(images_file,
-         fmt::format("images are {}x{} pixels, expected {}x{}", height, width, image_size, image_size));
+  if (height != description.height || width != description.width)
+    fail(images_file, fmt::format("images are {}x{} pixels, expected {}x{}", height, width,
+                                  description.height, description.width));
   if (count == 0) fail(images_file, "holds no images");
   if (count > most_images)
     fail(images_file, fmt::format("holds {} images, expected at most {}", count, most_images));
@@ -37,7 +35,7 @@ void check_sizes(const PackedFile& images_file, const IdxReader& images, const P
 }
 
 // Of QMNIST's eight columns of int32 the first is the digit.
-std::vector<std::uint8_t> read_labels(const PackedFile& file, IdxReader& reader) {
+std::vector<std::uint8_t> read_labels(const PackedFile& file, IdxReader& reader, std::size_t classes) {
   const std::vector<std::uint8_t> data = reader.read_data();
   const auto count = static_cast<std::size_t>(reader.dims()[0]);
   const std::size_t stride =
@@ -55,23 +53,24 @@ std::vector<std::uint8_t> read_labels(const PackedFile& file, IdxReader& reader)
   return labels;
 }
 
+/// Of square images.
 void transpose(Split& split) {
-  const auto size = static_cast<std::size_t>(image_size);
+  const auto size = static_cast<std::size_t>(split.height);
   for (std::size_t image = 0; image < split.images.size(); image += size * size)
     for (std::size_t y = 0; y < size; ++y)
       for (std::size_t x = 0; x < y; ++x)
         std::swap(split.images[image + y * size + x], split.images[image + x * size + y]);
 }
 
-Split load_split(const PackedFile& images_file, const PackedFile& labels_file, std::string_view name,
-                 const DatasetOptions& options) {
+Split load_split(const DatasetDescription& description, const PackedFile& images_file,
+                 const PackedFile& labels_file, std::string_view name, const DatasetOptions& options) {
   IdxReader images(images_file), labels(labels_file);
-  check_sizes(images_file, images, labels_file, labels);
+  check_sizes(description, images_file, images, labels_file, labels);
   Split split{.images = images.read_data(),
-              .labels = read_labels(labels_file, labels),
+              .labels = read_labels(labels_file, labels, description.class_names.size()),
               .count = static_cast<int>(images.dims()[0]),
-              .height = static_cast<int>(image_size),
-              .width = static_cast<int>(image_size),
+              .height = description.height,
+              .width = description.width,
               .name = name};
   if (options.transposed) transpose(split);
   return split;
@@ -87,29 +86,19 @@ std::string notice_of(const PackedFile& file, const DatasetOptions& options) {
 
 }  // namespace
 
-std::string_view id_of(DatasetName name) { return name == DatasetName::mnist ? "mnist" : "fashion-mnist"; }
-
-const std::array<std::string_view, 10>& class_names(DatasetName name) {
-  static constexpr std::array<std::string_view, 10> digits = {"0", "1", "2", "3", "4",
-                                                              "5", "6", "7", "8", "9"};
-  static constexpr std::array<std::string_view, 10> clothes = {
-      "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
-      "Sandal",      "Shirt",   "Sneaker",  "Bag",   "Ankle boot"};
-  return name == DatasetName::fashion_mnist ? clothes : digits;
-}
-
-const std::array<std::string_view, 10>& torchvision_names(DatasetName name) {
-  static constexpr std::array<std::string_view, 10> digits = {"0 - zero",  "1 - one",  "2 - two", "3 - three",
-                                                              "4 - four",  "5 - five", "6 - six", "7 - seven",
-                                                              "8 - eight", "9 - nine"};
-  return name == DatasetName::fashion_mnist ? class_names(name) : digits;
+Dataset read_idx_dataset(const DatasetDescription& description, const std::filesystem::path& place,
+                         const DatasetOptions& options) {
+  const DatasetFiles files = find_dataset(place);
+  return {.train = load_split(description, files.train_images, files.train_labels, training_name, options),
+          .test = load_split(description, files.test_images, files.test_labels, test_name, options),
+          .notice = notice_of(files.train_images, options)};
 }
 
 Dataset load_dataset(const std::filesystem::path& place, const DatasetOptions& options) {
-  const DatasetFiles files = find_dataset(place);
-  return {.train = load_split(files.train_images, files.train_labels, training_name, options),
-          .test = load_split(files.test_images, files.test_labels, test_name, options),
-          .notice = notice_of(files.train_images, options)};
+  const DatasetDescription& description = describe(options.name);
+  Dataset data = description.read(description, place, options);
+  data.train.normalization = data.test.normalization = description.normalization;
+  return data;
 }
 
 Dataset with_validation(Dataset data, int images) {
@@ -121,9 +110,11 @@ Dataset with_validation(Dataset data, int images) {
   data.test = {.images = {train.images.begin() + first_image, train.images.end()},
                .labels = {train.labels.begin() + kept, train.labels.end()},
                .count = images,
+               .channels = train.channels,
                .height = train.height,
                .width = train.width,
-               .name = validation_name};
+               .name = validation_name,
+               .normalization = train.normalization};
   train.images.resize(static_cast<std::size_t>(first_image));
   train.labels.resize(static_cast<std::size_t>(kept));
   train.count = kept;

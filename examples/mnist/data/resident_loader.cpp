@@ -30,9 +30,11 @@ const Split& checked(const Split& split, const Augmentation& augmentation) {
   return split;
 }
 
-kg::Tensor normalised_levels(const Normalization& normalization) {
-  const Normalize normalize(normalization.mean, normalization.std);
-  return kg::Tensor::from(std::vector(normalize.levels().begin(), normalize.levels().end()), {256}, device);
+kg::Tensor normalised_levels(const std::vector<Normalize>& channels) {
+  std::vector<float> levels;
+  for (const Normalize& normalize : channels)
+    levels.insert(levels.end(), normalize.levels().begin(), normalize.levels().end());
+  return kg::Tensor::from(levels, {static_cast<std::int64_t>(levels.size())}, device);
 }
 
 kg::Tensor bytes_for_ops(std::int64_t count) {
@@ -45,9 +47,10 @@ ResidentLoader::ResidentLoader(const Split& split, ImageLoaderOptions options)
     : split_(checked(split, options.augmentation)),
       options_(std::move(options)),
       draws_(split, options_),
-      images_(kg::Tensor::from(split.images, {split.count, split.height, split.width}, device)),
+      images_(
+          kg::Tensor::from(split.images, {split.count, split.channels, split.height, split.width}, device)),
       labels_(kg::Tensor::from(split.labels, {split.count}, device)),
-      levels_(normalised_levels(options_.normalization)),
+      levels_(normalised_levels(draws_.normalize())),
       order_(kg::Tensor::empty({split.count}, {.dtype = kg::DType::int32, .device = device})),
       planned_(bytes_for_ops(std::int64_t{split.count} * options_.augmentation.op_count())) {
   ops_ = planned_.to(device);
@@ -70,10 +73,12 @@ void ResidentLoader::start_epoch(int epoch) {
 kg::training::Batch ResidentLoader::batch(const std::int64_t* index, int size) const {
   const ImageSize& image_size = draws_.image_size();
   kg::training::Batch batch{
-      .inputs = kg::Tensor::empty({size, 1, image_size.height, image_size.width}, {.device = device}),
+      .inputs =
+          kg::Tensor::empty({size, split_.channels, image_size.height, image_size.width}, {.device = device}),
       .labels = kg::Tensor::empty({size}, {.dtype = kg::DType::int64, .device = device})};
   cuda::augment_batch({.images = images_.device_data<std::uint8_t>(),
                        .labels = labels_.device_data<std::uint8_t>(),
+                       .channels = split_.channels,
                        .height = split_.height,
                        .width = split_.width,
                        .order = order_.device_data<std::int32_t>(),

@@ -33,7 +33,7 @@ class ResidentLoader {
   ImageLoaderOptions options_;
   ImageLoader draws_;
   kg::Tensor images_, labels_;  ///< the split
-  kg::Tensor levels_;           ///< what the network sees of each grey
+  kg::Tensor levels_;           ///< what the network sees of each value of each channel
   kg::Tensor order_, ops_;      ///< the epoch
   kg::Tensor planned_;          ///< ops_ on the CPU
 };

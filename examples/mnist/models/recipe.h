@@ -19,6 +19,12 @@ struct Published {
   std::optional<double> best = {}, last_five_mean = {};
 };
 
+/// Of one image; of MNIST's by default.
+struct ImageShape {
+  int channels = 1, height = 28, width = 28;
+  friend bool operator==(const ImageShape&, const ImageShape&) = default;
+};
+
 /// A network and how it is trained.
 struct Recipe {
   std::string_view id;
@@ -29,6 +35,7 @@ struct Recipe {
   kg::training::Schedule schedule = {};
   double label_smoothing = 0;  ///< see Learner
   double weight_average = 0;   ///< decay of a WeightAverage, which is then what is tested and saved; 0: none
+  ImageShape input = {};       ///< what the network takes
   int batch_size = 128;
   int epochs = 15;
   Published published = {};

@@ -106,17 +106,24 @@ double Canvas::text_width(const std::string& text, const TextStyle& style) {
   return extents.x_advance;
 }
 
-void Canvas::gray_image(const Rectangle& area, std::span<const uint8_t> pixels, int columns) {
-  const int rows = columns > 0 ? static_cast<int>(pixels.size()) / columns : 0;
-  if (rows == 0 || pixels.size() != static_cast<size_t>(rows) * static_cast<size_t>(columns)) {
+void Canvas::image(const Rectangle& area, std::span<const uint8_t> values, const ImageLayout& layout) {
+  const auto [columns, channels] = layout;
+  const size_t plane = values.size() / static_cast<size_t>(channels);
+  const int rows = columns > 0 ? static_cast<int>(plane) / columns : 0;
+  if (rows == 0 || values.size() != static_cast<size_t>(channels) * static_cast<size_t>(rows) *
+                                        static_cast<size_t>(columns)) {
     throw kg::Error(
-        fmt::format("Canvas: image of {} pixels, expected whole rows of {}", pixels.size(), columns));
+        fmt::format("Canvas: image of {} pixels, expected whole rows of {}", values.size(), columns));
   }
   const std::unique_ptr<cairo_surface_t, Destroy> image(
       cairo_image_surface_create(CAIRO_FORMAT_RGB24, columns, rows));
   check(cairo_surface_status(image.get()));
   auto* image_pixels = reinterpret_cast<uint32_t*>(cairo_image_surface_get_data(image.get()));
-  for (size_t i = 0; i < pixels.size(); ++i) image_pixels[i] = pixels[i] * 0x010101U;
+  // Of a grey image all three are the same.
+  const size_t green = channels == 3 ? plane : 0, blue = channels == 3 ? 2 * plane : 0;
+  for (size_t i = 0; i < plane; ++i)
+    image_pixels[i] =
+        uint32_t{values[i]} << 16 | uint32_t{values[green + i]} << 8 | uint32_t{values[blue + i]};
   cairo_surface_mark_dirty(image.get());
 
   cairo_t* cr = context_.get();

@@ -55,6 +55,12 @@ struct LineStyle {
   std::optional<Rectangle> clip = {};  ///< what lies outside is not drawn
 };
 
+/// What the values of an image are.
+struct ImageLayout {
+  int columns = 0;   ///< of a row
+  int channels = 1;  ///< grey, or red, green and blue
+};
+
 /// A white picture to draw on with anti-aliased lines and text, saved as a PNG. Lengths are in points; the
 /// PNG has two pixels per point. Text is in DejaVu Sans or what fontconfig has in its place; where it has no
 /// font at all, writing throws kg::Error.
@@ -70,8 +76,8 @@ class Canvas {
   /// The anchor is in the middle of the line's height, horizontally where `align` says.
   void text(Point anchor, const std::string& text, const TextStyle& style = {});
   double text_width(const std::string& text, const TextStyle& style = {});
-  /// `columns` grey values per row, stretched over `area` with hard-edged pixels; 0 is black.
-  void gray_image(const Rectangle& area, std::span<const uint8_t> pixels, int columns);
+  /// 8-bit values, channel after channel and row by row, stretched over `area` with hard-edged pixels.
+  void image(const Rectangle& area, std::span<const uint8_t> values, const ImageLayout& layout);
 
   /// Throws kg::Error naming `path`; never leaves half a file.
   void save_png(const std::filesystem::path& path);

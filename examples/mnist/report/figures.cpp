@@ -144,7 +144,7 @@ struct CaptionedImage {
 struct ImageGrid {
   std::string heading, note;
   std::vector<CaptionedImage> images;
-  int image_width = 28;
+  int image_width = 28, channels = 1;
 };
 
 constexpr int kImagesPerRow = 6;
@@ -160,14 +160,14 @@ size_t caption_lines(const ImageGrid& grid) {
 }
 
 void draw_captioned(Canvas& canvas, Point corner, double caption_height, const CaptionedImage& image,
-                    int image_width) {
+                    const ImageGrid& grid) {
   const double middle = corner.x + kCellWidth / 2;
   for (size_t i = 0; i < image.caption.size(); ++i) {
     canvas.text({middle, corner.y + 8 + static_cast<double>(i) * kCaptionLineHeight}, image.caption[i].text,
                 {.color = image.caption[i].color, .align = Align::center, .max_width = kCellWidth - 8});
   }
-  canvas.gray_image({middle - kImageSize / 2, corner.y + caption_height, kImageSize, kImageSize},
-                    image.pixels, image_width);
+  canvas.image({middle - kImageSize / 2, corner.y + caption_height, kImageSize, kImageSize}, image.pixels,
+               {.columns = grid.image_width, .channels = grid.channels});
 }
 
 void write_image_grid(const std::filesystem::path& path, const ImageGrid& grid) {
@@ -183,7 +183,7 @@ void write_image_grid(const std::filesystem::path& path, const ImageGrid& grid) 
   for (size_t i = 0; i < grid.images.size(); ++i) {
     const Point corner{margin + static_cast<double>(i % kImagesPerRow) * kCellWidth,
                        top + static_cast<double>(i / kImagesPerRow) * cell_height};
-    draw_captioned(canvas, corner, caption_height, grid.images[i], grid.image_width);
+    draw_captioned(canvas, corner, caption_height, grid.images[i], grid);
   }
   canvas.save_png(path);
 }
@@ -372,7 +372,8 @@ void write_misclassified(const std::filesystem::path& path, const MisclassifiedI
                           .note = misclassified_note(misclassified.images.size()),
                           .images = first_captioned(misclassified.images, misclassified.class_names,
                                                     "write_misclassified"),
-                          .image_width = misclassified.image_width});
+                          .image_width = misclassified.image_width,
+                          .channels = misclassified.channels});
 }
 
 void write_predictions(const std::filesystem::path& path, const Predictions& predictions) {
@@ -380,14 +381,16 @@ void write_predictions(const std::filesystem::path& path, const Predictions& pre
       path, {.heading = fmt::format("Predictions for {} images", predictions.split),
              .note = predictions.note,
              .images = first_captioned(predictions.images, predictions.class_names, "write_predictions"),
-             .image_width = predictions.image_width});
+             .image_width = predictions.image_width,
+             .channels = predictions.channels});
 }
 
 void write_training_samples(const std::filesystem::path& path, const TrainingSamples& samples) {
   ImageGrid grid{.heading = "Training images as the network sees them",
                  .note = samples.note,
                  .images = {},
-                 .image_width = samples.image_width};
+                 .image_width = samples.image_width,
+                 .channels = samples.channels};
   for (const LabelledImage& image : samples.images) {
     std::string name = name_of(image.label, samples.class_names, "write_training_samples");
     if (grid.images.size() < kMostImages) grid.images.push_back({image.pixels, {{std::move(name)}}});

@@ -40,9 +40,9 @@ void write_curves(const std::filesystem::path& path, std::span<const EpochMetric
 void write_comparison(const std::filesystem::path& path, const std::string& heading,
                       std::span<const EpochMetrics> epochs, const CurveTexts& texts = {});
 
-/// A grey image and its labels, which are indices of class names.
+/// An image and its labels, which are indices of class names.
 struct ClassifiedImage {
-  std::span<const uint8_t> pixels;  ///< row by row, 0 is black
+  std::span<const uint8_t> pixels;  ///< channel after channel (grey, or red, green, blue), row by row
   int predicted = 0, actual = 0;
 };
 
@@ -52,7 +52,7 @@ inline constexpr int kMostImages = 24;
 struct MisclassifiedImages {
   std::vector<ClassifiedImage> images;  ///< all of them, in data-set order; the first 24 are drawn
   int64_t tested = 0;                   ///< how many images the network was tested on
-  int image_width = 28;
+  int image_width = 28, channels = 1;
   std::span<const std::string_view> class_names;
   std::string_view split = test_name;  ///< which images these are
 };
@@ -65,7 +65,7 @@ void write_misclassified(const std::filesystem::path& path, const MisclassifiedI
 struct Predictions {
   std::vector<ClassifiedImage> images;  ///< the first 24 are drawn
   std::string note;                     ///< which they are, for the line below the heading
-  int image_width = 28;
+  int image_width = 28, channels = 1;
   std::span<const std::string_view> class_names;
   std::string_view split = test_name;  ///< as that of MisclassifiedImages
 };
@@ -74,14 +74,14 @@ struct Predictions {
 void write_predictions(const std::filesystem::path& path, const Predictions& predictions);
 
 struct LabelledImage {
-  std::span<const uint8_t> pixels;  ///< row by row, 0 is black
+  std::span<const uint8_t> pixels;  ///< channel after channel (grey, or red, green, blue), row by row
   int label = 0;
 };
 
 struct TrainingSamples {
   std::vector<LabelledImage> images;  ///< the first 24 are drawn
   std::string note;                   ///< as that of Predictions
-  int image_width = 28;
+  int image_width = 28, channels = 1;
   std::span<const std::string_view> class_names;
 };
 

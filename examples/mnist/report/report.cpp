@@ -69,6 +69,7 @@ MisclassifiedImages misclassified_of(const Split& split, std::span<const int> pr
   MisclassifiedImages misclassified{.images = {},
                                     .tested = split.count,
                                     .image_width = split.width,
+                                    .channels = split.channels,
                                     .class_names = class_names(dataset),
                                     .split = split.name};
   for (int i = 0; i < split.count; ++i) {
@@ -83,6 +84,7 @@ Predictions random_predictions(const Split& split, std::span<const int> predicti
   Predictions chosen{.images = {},
                      .note = {},
                      .image_width = split.width,
+                     .channels = split.channels,
                      .class_names = class_names(dataset),
                      .split = split.name};
   int correct = 0;
@@ -95,14 +97,19 @@ Predictions random_predictions(const Split& split, std::span<const int> predicti
   return chosen;
 }
 
-/// Normalize's inverse, rounded to grey levels; what lies outside of them is black or white.
-std::vector<std::uint8_t> grey_levels(std::span<const float> normalised) {
-  std::vector<std::uint8_t> greys;
-  greys.reserve(normalised.size());
-  for (const float value : normalised)
-    greys.push_back(static_cast<std::uint8_t>(
-        std::clamp(std::round(255 * (value * pixel_std + pixel_mean)), 0.0f, 255.0f)));
-  return greys;
+/// Normalize's inverse for images [n, channels, ...], rounded to 8 bits; what lies outside of them is 0 or
+/// 255.
+std::vector<std::uint8_t> pixels_of(const kg::Tensor& images, const std::vector<Normalization>& channels) {
+  const std::span<const float> normalised = images.span<float>();
+  const auto plane = static_cast<std::size_t>(images.size(2) * images.size(3));
+  std::vector<std::uint8_t> pixels;
+  pixels.reserve(normalised.size());
+  for (std::size_t i = 0; i < normalised.size(); ++i) {
+    const auto& [mean, std] = channels[i / plane % channels.size()];
+    pixels.push_back(
+        static_cast<std::uint8_t>(std::clamp(std::round(255 * (normalised[i] * std + mean)), 0.0f, 255.0f)));
+  }
+  return pixels;
 }
 
 }  // namespace
@@ -239,14 +246,17 @@ void write_augmented(const std::filesystem::path& path, const Split& split, Imag
   loader.start_epoch(1);
   const kg::training::Batch batch = loader.batch(0);
   const std::int64_t height = batch.inputs.size(2), width = batch.inputs.size(3);
-  const std::vector<std::uint8_t> greys = grey_levels(batch.inputs.span<float>());
+  const std::vector<std::uint8_t> values = pixels_of(batch.inputs, split.normalization);
   const auto labels = batch.labels.span<std::int64_t>();
-  TrainingSamples samples{
-      .images = {}, .note = {}, .image_width = static_cast<int>(width), .class_names = class_names(dataset)};
-  const auto pixels = static_cast<std::size_t>(height * width);
+  TrainingSamples samples{.images = {},
+                          .note = {},
+                          .image_width = static_cast<int>(width),
+                          .channels = split.channels,
+                          .class_names = class_names(dataset)};
+  const auto pixels = static_cast<std::size_t>(split.channels * height * width);
   for (std::size_t i = 0; i < labels.size(); ++i)
     samples.images.push_back(
-        {.pixels = std::span(greys).subspan(i * pixels, pixels), .label = static_cast<int>(labels[i])});
+        {.pixels = std::span(values).subspan(i * pixels, pixels), .label = static_cast<int>(labels[i])});
   samples.note =
       fmt::format("The first {} of epoch 1, shuffled and augmented (seed {}).", labels.size(), seed);
   write_training_samples(path, samples);

@@ -14,12 +14,12 @@ namespace mnist {
 
 /// What a checkpoint says about itself in its metadata. Those of other programs say nothing.
 struct CheckpointInfo {
-  std::optional<std::string> model;           ///< recipe's id
-  std::optional<std::string> dataset;         ///< that it was trained on, as id_of() names it
-  std::vector<std::string> class_names = {};  ///< by label; empty: not said
-  Normalization normalization = {};           ///< of its pictures' pixels
-  int height = 28, width = 28;                ///< of its pictures, which are grey
-  std::string tested_on = {};                 ///< the images that its accuracy is of, with their checksum
+  std::optional<std::string> model;               ///< recipe's id
+  std::optional<std::string> dataset;             ///< that it was trained on, as id_of() names it
+  std::vector<std::string> class_names = {};      ///< by label; empty: not said
+  std::vector<Normalization> normalization = {};  ///< of each channel of its pictures
+  int channels = 0, height = 0, width = 0;        ///< of its pictures
+  std::string tested_on = {};                     ///< the images that its accuracy is of, with their checksum
 };
 
 /// Whose weights a checkpoint has.
@@ -35,8 +35,8 @@ struct TrainedModel {
 /// version of the library.
 std::map<std::string, std::string> metadata_of(const TrainedModel& model);
 
-/// What metadata say. Throws kg::Error for what is there and cannot be: pictures that are not grey, numbers
-/// that are none.
+/// What metadata say. Throws kg::Error for what is there and cannot be: class names, means or
+/// deviations in another number than expected, numbers that are none.
 CheckpointInfo info_of(const std::map<std::string, std::string>& metadata);
 
 /// "test 10000 190e897b": a split's name, number of images and checksum.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <zlib.h>
 
+#include <algorithm>
 #include <span>
 
 #include "data/loader.h"
@@ -85,26 +86,20 @@ std::uint32_t checksum(const Split& split, std::uint32_t before) {
 }
 
 std::optional<DatasetName> known_data(const Split& split) {
-  switch (checksum(split)) {
-    case 0xdf6dde61:  // training images
-    case 0x190e897b:  // test images
-      return DatasetName::mnist;
-    case 0xa8c91d78:
-    case 0xd12e98e2:
-      return DatasetName::fashion_mnist;
-    default:
-      return {};
-  }
+  const std::uint32_t sum = checksum(split);
+  for (const DatasetDescription& description : dataset_descriptions())
+    if (std::ranges::find(description.checksums, sum) != description.checksums.end()) return description.name;
+  return {};
 }
 
 std::string recipe_text(const Recipe& recipe, const Split& training) {
-  const auto& [id, description, network, augmentation, sgd, schedule, label_smoothing, weight_average,
+  const auto& [id, description, network, augmentation, sgd, schedule, label_smoothing, weight_average, input,
                batch_size, epochs, published] = recipe;
   kg::nn::Sequential layers = network();
   return fmt::format("{}\n{}\n{}\n{}\n{}\nsmoothing {} average {}\nbatch {}\nfirst images {:08x}\n", id,
-                     summary_table(layers, {1, training.height, training.width}), modules_text(layers),
-                     sgd_text(sgd), std::visit(ScheduleText(), schedule), label_smoothing, weight_average,
-                     batch_size, checksum_of_first_images(recipe, training));
+                     summary_table(layers, {training.channels, training.height, training.width}),
+                     modules_text(layers), sgd_text(sgd), std::visit(ScheduleText(), schedule),
+                     label_smoothing, weight_average, batch_size, checksum_of_first_images(recipe, training));
 }
 
 std::string fingerprint(std::string_view text) {

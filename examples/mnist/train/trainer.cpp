@@ -435,7 +435,7 @@ std::string existing_run(const std::filesystem::path& folder) {
 }  // namespace
 
 Evaluation evaluate(kg::nn::Module& network, const Split& split, kg::Device device,
-                    const Normalization& normalization) {
+                    const std::vector<Normalization>& normalization) {
   const kg::NoGrad no_grad;
   const bool was_training = network.is_training();
   network.eval();
@@ -461,6 +461,10 @@ TrainResult train(const Recipe& recipe, const Dataset& data, const TrainOptions&
   if (!(recipe.label_smoothing >= 0 && recipe.label_smoothing <= 1))
     throw kg::Error(
         fmt::format("train: label_smoothing is {}, expected a number from 0 to 1", recipe.label_smoothing));
+  if (const ImageShape given{data.train.channels, data.train.height, data.train.width}; given != recipe.input)
+    throw kg::Error(fmt::format("train: {} takes images of {}x{}x{}, and these are {}x{}x{}", recipe.id,
+                                recipe.input.channels, recipe.input.height, recipe.input.width,
+                                given.channels, given.height, given.width));
   const FolderLock lock(options.out);
   const int epochs = options.epochs.value_or(recipe.epochs);
   std::optional<RunState> state;

@@ -49,9 +49,9 @@ struct Evaluation {
 };
 
 /// Runs the network in inference over the split, and leaves it in the mode that it was in. The network is on
-/// `device`, and gives log-probabilities.
+/// `device`, and gives log-probabilities. Without a normalisation, pixels have the split's.
 Evaluation evaluate(kg::nn::Module& network, const Split& split, kg::Device device,
-                    const Normalization& normalization = {});
+                    const std::vector<Normalization>& normalization = {});
 
 /// What a run came to.
 struct TrainResult {

@@ -23,6 +23,9 @@ using kg::testing::contains;
 using kg::testing::error_of;
 using kg::testing::TemporaryDirectory;
 
+/// What recipes normalise grey images with.
+constexpr float pixel_mean = 0.1307f, pixel_std = 0.3081f;
+
 inline Bytes idx_header(const std::vector<std::uint32_t>& dims) {
   Bytes bytes = {0, 0, 8, static_cast<std::uint8_t>(dims.size())};
   for (const std::uint32_t dim : dims)

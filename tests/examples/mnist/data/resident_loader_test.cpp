@@ -68,6 +68,28 @@ const RandomRotation rotated{.degrees = 40, .fill = 1};
 const RandomResizedCrop cropped{.size = {28, 20}, .scale = {0.2, 1}};
 const RandomApply perhaps{.p = 0.5, .transforms = {CenterCrop{.size = {9, 40}}, jittered}};
 
+TEST_CASE("batches of colour images made on cuda have the pixels of those made on the CPU", "[resident]") {
+  if (!kg::cuda_is_available()) return;
+  Split split{.images = Bytes(5 * 3 * 6 * 9),
+              .labels = {3, 1, 4, 1, 5},
+              .count = 5,
+              .channels = 3,
+              .height = 6,
+              .width = 9,
+              .normalization = {{0.5f, 0.25f}, {0.4f, 0.2f}, {0.3f, 0.1f}}};
+  kg::RandomStream random(7, kg::RandomPurpose::user);
+  for (std::uint8_t& value : split.images) value = static_cast<std::uint8_t>(random.below(256));
+  for (const std::vector<Transform>& transforms : {std::vector<Transform>{},
+                                                   {turned, ColorJitter{.brightness = 0.4}},
+                                                   {rotated, Resize{.size = {4, 11}}}})
+    check_same_batches(
+        split, {.batch_size = 3, .seed = 2, .shuffle = true, .augmentation = Augmentation(transforms)});
+  check_same_batches(split,
+                     {.batch_size = 2,
+                      .seed = 2,
+                      .augmentation = Augmentation({}, {.after_normalize = RandomRotation{.degrees = 40}})});
+}
+
 TEST_CASE("batches made on cuda have the pixels of those made on the CPU", "[resident]") {
   if (!kg::cuda_is_available()) return;
   const std::vector<std::vector<Transform>> augmentations = {

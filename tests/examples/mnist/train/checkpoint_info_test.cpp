@@ -26,8 +26,8 @@ TEST_CASE("a checkpoint says what it is", "[checkpoint_info]") {
   REQUIRE(info.class_names.size() == 10);
   CHECK(info.class_names[0] == "T-shirt/top");
   CHECK(info.class_names[9] == "Ankle boot");
-  CHECK(info.normalization.mean == pixel_mean);
-  CHECK(info.normalization.std == pixel_std);
+  CHECK(info.normalization.at(0).mean == pixel_mean);
+  CHECK(info.normalization.at(0).std == pixel_std);
   CHECK(info.height == 28);
   CHECK(info.width == 28);
   CHECK(info.tested_on == identity_of(tested));
@@ -38,15 +38,15 @@ TEST_CASE("what a checkpoint does not say is as every recipe has it", "[checkpoi
   CHECK_FALSE(info.model);
   CHECK_FALSE(info.dataset);
   CHECK(info.class_names.empty());
-  CHECK(info.normalization.mean == pixel_mean);
+  CHECK(info.normalization.at(0).mean == pixel_mean);
   CHECK(info.height == 28);
 }
 
 TEST_CASE("what a checkpoint says is used", "[checkpoint_info]") {
   const CheckpointInfo info =
       info_of({{"pixel_mean", "0.5"}, {"pixel_std", "0.25"}, {"image_size", "1x32x20"}});
-  CHECK(info.normalization.mean == 0.5f);
-  CHECK(info.normalization.std == 0.25f);
+  CHECK(info.normalization.at(0).mean == 0.5f);
+  CHECK(info.normalization.at(0).std == 0.25f);
   CHECK(info.height == 32);
   CHECK(info.width == 20);
 }
