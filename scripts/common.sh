@@ -6,7 +6,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # What CMake looks for when it configures the project with its tests and benchmarks.
 build_packages=(g++ cmake ninja-build pkg-config libhwy-dev librandom123-dev nlohmann-json3-dev
-  libcli11-dev libfmt-dev zlib1g-dev libzip-dev libpng-dev libturbojpeg0-dev libexif-dev libcairo2-dev fonts-dejavu-core catch2 libbenchmark-dev libboost-context-dev)
+  libcli11-dev libfmt-dev zlib1g-dev libzip-dev libpng-dev libstb-dev libturbojpeg0-dev libexif-dev libcairo2-dev fonts-dejavu-core catch2 libbenchmark-dev libboost-context-dev)
 
 say() { printf '%s\n' "$@" >&2; }
 

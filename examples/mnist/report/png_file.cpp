@@ -1,29 +1,54 @@
 #include "report/png_file.h"
 
 #include <fmt/format.h>
-#include <png.h>
+#include <zlib.h>
 
+#include <cstdlib>
+#include <memory>
+#include <new>
 #include <string>
 
-#include "kernelgrad/error.h"
 #include "support/files.h"
+
+namespace {
+
+/// What stb_image_write compresses with in place of its own: zlib takes half as long for two thirds of the
+/// bytes. The result is freed by free(); null where there is no memory.
+unsigned char* compress_with_zlib(unsigned char* data, int size, int* compressed_size, int level) {
+  uLongf length = compressBound(static_cast<uLong>(size));
+  auto* compressed = static_cast<unsigned char*>(std::malloc(length));
+  if (!compressed) return nullptr;
+  if (compress2(compressed, &length, data, static_cast<uLong>(size), level) != Z_OK) {
+    std::free(compressed);
+    return nullptr;
+  }
+  *compressed_size = static_cast<int>(length);
+  return compressed;
+}
+
+}  // namespace
+
+#define STBIW_ZLIB_COMPRESS compress_with_zlib
+#define STBI_WRITE_NO_STDIO
+#define STB_IMAGE_WRITE_STATIC
+#define STB_IMAGE_WRITE_IMPLEMENTATION
+#include <stb/stb_image_write.h>
 
 namespace mnist {
 
 void write_png(const std::filesystem::path& path, const PixelView& pixels) {
-  png_image image{};
-  image.version = PNG_IMAGE_VERSION;
-  image.width = static_cast<png_uint_32>(pixels.width);
-  image.height = static_cast<png_uint_32>(pixels.height);
-  image.format = pixels.channels == 1 ? PNG_FORMAT_GRAY : PNG_FORMAT_RGB;
-  // Without filters, and weakly compressed: what a run draws takes 0.05 s in place of 0.3, and 0.7 MB in
-  // place of 0.4.
-  image.flags = PNG_IMAGE_FLAG_FAST;
-  std::string bytes(PNG_IMAGE_PNG_SIZE_MAX(image), '\0');
-  png_alloc_size_t size = bytes.size();
-  if (!png_image_write_to_memory(&image, bytes.data(), &size, 0, pixels.values.data(), 0, nullptr))
-    throw kg::Error(fmt::format("{}: no PNG can be made: {}", path.string(), image.message));
-  bytes.resize(size);
+  // The difference from the row above, which charts and digits have little of. Without a filter the pictures
+  // of a run take half as much space again.
+  constexpr int up = 2;
+  stbi_write_force_png_filter = up;
+  stbi_write_png_compression_level = 6;
+  std::string bytes;
+  const auto append = [](void* context, void* data, int size) {
+    static_cast<std::string*>(context)->append(static_cast<const char*>(data), static_cast<std::size_t>(size));
+  };
+  if (!stbi_write_png_to_func(append, &bytes, pixels.width, pixels.height, pixels.channels,
+                              pixels.values.data(), 0))
+    throw std::bad_alloc();
   write_text(path, bytes);
 }
 
