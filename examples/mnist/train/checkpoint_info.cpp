@@ -5,10 +5,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <sstream>
+#include <string_view>
 
 #include "kernelgrad/error.h"
 #include "kernelgrad/version.h"
+#include "support/parse_number.h"
 #include "train/fingerprints.h"
 
 namespace mnist {
@@ -25,10 +26,12 @@ bool has_only_finite_values(const kg::Tensor& tensor) {
 }
 
 /// What stands between commas.
-std::vector<std::string> words_of(const std::string& text) {
+std::vector<std::string> words_of(std::string_view text) {
   std::vector<std::string> words;
-  std::istringstream stream(text);
-  for (std::string word; std::getline(stream, word, ',');) words.push_back(word);
+  for (std::size_t end = 0; end != text.npos; text.remove_prefix(end == text.npos ? 0 : end + 1)) {
+    end = text.find(',');
+    words.emplace_back(text.substr(0, end));
+  }
   return words;
 }
 
@@ -41,10 +44,9 @@ std::string joined(const std::vector<Normalization>& channels, float Normalizati
 }
 
 float number_of(const char* name, const std::string& text) {
-  std::istringstream stream(text);
-  float number = 0;
-  if (!(stream >> number) || !stream.eof() || !std::isfinite(number)) refuse(name, text, "a number");
-  return number;
+  const std::optional<float> number = parse_number<float>(text);
+  if (!number || !std::isfinite(*number)) refuse(name, text, "a number");
+  return *number;
 }
 
 }  // namespace
