@@ -17,8 +17,10 @@ std::function<void()> forward(const bench::PoolCase& c) {
 std::function<void()> backward(const bench::PoolCase& c) {
   return [c, grad_output = bench::random_tensor(c.output())] {
     kg::Tensor grad_input = bench::empty(c.input);
-    KG_CHOSEN_KERNELS(avg_pool2d, float, bench::device())
-        .backward(c.problem(), true, kg::raw<float>(grad_output), kg::raw<float>(grad_input), {});
+    bench::run<kg::kernels::AvgPool2dKernels>(
+        "backward", c.problem().description(), [&]<class T>(const kg::kernels::AvgPool2dKernels<T>& kernels) {
+          kernels.backward(c.problem(), true, kg::raw<T>(grad_output), kg::raw<T>(grad_input));
+        });
   };
 }
 

@@ -42,10 +42,12 @@ std::function<void()> backward(const Case& c) {
           inv_std = kg::Tensor::ones(channels, bench::options())] {
     kg::Tensor grad_input = bench::empty(c.input);
     kg::Tensor grad_gamma = bench::empty(channels), grad_beta = bench::empty(channels);
-    KG_CHOSEN_KERNELS(batch_norm, float, bench::device())
-        .backward(c.problem(), true, kg::raw<float>(input), kg::raw<float>(grad_output),
-                  kg::raw<float>(gamma), kg::raw<float>(beta), kg::raw<float>(mean), kg::raw<float>(inv_std),
-                  kg::raw<float>(grad_input), kg::raw<float>(grad_gamma), kg::raw<float>(grad_beta), {});
+    bench::run<kg::kernels::BatchNormKernels>(
+        "backward", c.problem().description(), [&]<class T>(const kg::kernels::BatchNormKernels<T>& kernels) {
+          kernels.backward(c.problem(), true, kg::raw<T>(input), kg::raw<T>(grad_output), kg::raw<T>(gamma),
+                           kg::raw<T>(beta), kg::raw<T>(mean), kg::raw<T>(inv_std), kg::raw<T>(grad_input),
+                           kg::raw<T>(grad_gamma), kg::raw<T>(grad_beta));
+        });
   };
 }
 

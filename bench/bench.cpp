@@ -22,7 +22,7 @@ double peak_gflops = 0, peak_gbs = 0;
 /// it.
 constexpr int calls_per_wait = 100;
 
-void wait() { kg::functions_of(chosen_device).synchronize({}); }
+void wait() { kg::functions_of(chosen_device).synchronize(); }
 
 void run(benchmark::State& state, const Work& work, const std::function<void()>& call) {
   std::optional<kg::NoGrad> no_grad;

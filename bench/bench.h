@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/dispatch.h"
 #include "core/tensor_impl.h"
+#include "dispatch/kernels.h"
 #include "kernelgrad/kernelgrad.h"
 
 namespace bench {
@@ -50,6 +50,13 @@ inline kg::TensorOptions options() { return {.device = device()}; }
 inline kg::Tensor empty(const kg::Shape& shape, kg::DType dtype = kg::DType::float32) {
   return kg::Tensor::empty(shape, {.dtype = dtype, .device = device()});
 }
+/// Calls a function of an operation's table, of the implementation that runs it on device().
+template <template <class> class Kernels, class Body>
+void run(std::string_view function, const kg::Description& problem, const Body& body) {
+  kg::dispatch::run<Kernels>(function, options(), problem, body);
+}
+/// The description of a problem of so many elements, or of a two-dimensional one.
+inline kg::Description count(std::int64_t elements) { return kg::Description().extents("", {elements}); }
 /// A float32 tensor of numbers uniform in [-1, 1), the same in every run.
 kg::Tensor random_tensor(const kg::Shape& shape);
 /// A label for each row of scores [rows, classes].

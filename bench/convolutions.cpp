@@ -3,8 +3,6 @@
 #include <cstdio>
 #include <set>
 
-#include "backend/problem_text.h"
-
 namespace bench {
 
 namespace {
@@ -51,7 +49,7 @@ std::vector<ConvolutionSource::List>& sources() {
 
 const ConvolutionSource resnets(resnet_convolutions);
 
-/// What was measured for the call, which is the only one with a policy.
+/// What was measured for the call.
 kg::BackendChoice choice_of(const std::function<void()>& call) {
   kg::forget_backend_choices();
   call();
@@ -93,14 +91,17 @@ Work work_of(const Conv2dProblem& problem) {
 std::function<void()> call_of(const Conv2dProblem& problem, Direction direction) {
   const kg::Tensor input = random_tensor(input_shape(problem)), weight = random_tensor(weight_shape(problem)),
                    output = random_tensor(output_shape(problem));
-  const auto& kernels = KG_CHOSEN_KERNELS(conv2d, float, device());
-  return [=, &kernels] {
-    auto* const x = kg::raw<float>(input);
-    auto* const w = kg::raw<float>(weight);
-    auto* const y = kg::raw<float>(output);
-    if (direction == Direction::forward) kernels.forward(problem, x, w, nullptr, y, {});
-    if (direction == Direction::backward_input) kernels.backward_input(problem, y, w, x, {});
-    if (direction == Direction::backward_weight) kernels.backward_weight(problem, x, y, w, {});
+  const auto call = [=]<class T>(const kg::kernels::Conv2dKernels<T>& kernels) {
+    auto* const x = kg::raw<T>(input);
+    auto* const w = kg::raw<T>(weight);
+    auto* const y = kg::raw<T>(output);
+    if (direction == Direction::forward) kernels.forward(problem, x, w, nullptr, y);
+    if (direction == Direction::backward_input) kernels.backward_input(problem, y, w, x);
+    if (direction == Direction::backward_weight) kernels.backward_weight(problem, x, y, w);
+  };
+  constexpr const char* functions[] = {"forward", "backward_input", "backward_weight"};
+  return [=, function = functions[static_cast<int>(direction)]] {
+    run<kg::kernels::Conv2dKernels>(function, problem.description(), call);
   };
 }
 
@@ -115,7 +116,7 @@ void compare_convolutions(const std::string& text) {
   std::set<std::string> seen;
   for (const ConvolutionSource::List list : sources())
     for (const Conv2dProblem& problem : list()) {
-      const std::string row = kg::backend::describe(problem);
+      const std::string row = problem.description().text();
       if (row.find(text) != row.npos && seen.insert(row).second) compare(problem);
     }
 }

@@ -16,9 +16,12 @@ std::function<void()> backward(const kg::Shape& shape) {
   return [shape, logits = bench::random_tensor(shape), labels = bench::labels_for(shape),
           grad_loss = kg::Tensor::ones({}, bench::options())] {
     kg::Tensor grad_logits = bench::empty(shape);
-    KG_KERNELS(cross_entropy, float, bench::device())
-        .backward(shape[0], shape[1], 1.0 / static_cast<double>(shape[0]), kg::raw<float>(grad_loss),
-                  kg::raw<float>(logits), kg::raw<std::int64_t>(labels), kg::raw<float>(grad_logits), {});
+    bench::run<kg::kernels::CrossEntropyKernels>(
+        "backward", kg::Description().extents("", shape),
+        [&]<class T>(const kg::kernels::CrossEntropyKernels<T>& kernels) {
+          kernels.backward(shape[0], shape[1], 1.0 / static_cast<double>(shape[0]), kg::raw<T>(grad_loss),
+                           kg::raw<T>(logits), kg::raw<std::int64_t>(labels), kg::raw<T>(grad_logits));
+        });
   };
 }
 

@@ -13,8 +13,11 @@ std::function<void()> forward(const kg::Shape& shape) {
 std::function<void()> backward(const kg::Shape& shape) {
   return [grad_output = bench::random_tensor(shape)] {
     kg::Tensor grad_input = bench::empty(grad_output.shape());
-    KG_KERNELS(dropout, float, bench::device())
-        .apply({.p = p}, grad_output.numel(), kg::raw<float>(grad_output), kg::raw<float>(grad_input), {});
+    bench::run<kg::kernels::DropoutKernels>("apply", bench::count(grad_output.numel()),
+                                            [&]<class T>(const kg::kernels::DropoutKernels<T>& kernels) {
+                                              kernels.apply({.p = p}, grad_output.numel(),
+                                                            kg::raw<T>(grad_output), kg::raw<T>(grad_input));
+                                            });
   };
 }
 

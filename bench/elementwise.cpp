@@ -29,8 +29,11 @@ std::function<void()> scale(const kg::Shape& shape) {
 std::function<void()> accumulate(const kg::Shape& shape) {
   return [input = bench::random_tensor(shape),
           accumulator = kg::Tensor::zeros(shape, bench::options())]() mutable {
-    KG_KERNELS(elementwise, float, bench::device())
-        .accumulate(input.numel(), kg::raw<float>(input), kg::raw<float>(accumulator), {});
+    bench::run<kg::kernels::ElementwiseKernels>(
+        "accumulate", bench::count(input.numel()),
+        [&]<class T>(const kg::kernels::ElementwiseKernels<T>& kernels) {
+          kernels.accumulate(input.numel(), kg::raw<T>(input), kg::raw<T>(accumulator));
+        });
   };
 }
 

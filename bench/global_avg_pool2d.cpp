@@ -13,9 +13,12 @@ std::function<void()> forward(const kg::Shape& shape) {
 std::function<void()> backward(const kg::Shape& shape) {
   return [shape, grad_output = bench::random_tensor({shape[0], shape[1], 1, 1})] {
     kg::Tensor grad_input = bench::empty(shape);
-    KG_CHOSEN_KERNELS(global_avg_pool2d, float, bench::device())
-        .backward(shape[0] * shape[1], shape[2] * shape[3], kg::raw<float>(grad_output),
-                  kg::raw<float>(grad_input), {});
+    bench::run<kg::kernels::GlobalAvgPool2dKernels>(
+        "backward", kg::Description().extents("", shape),
+        [&]<class T>(const kg::kernels::GlobalAvgPool2dKernels<T>& kernels) {
+          kernels.backward(shape[0] * shape[1], shape[2] * shape[3], kg::raw<T>(grad_output),
+                           kg::raw<T>(grad_input));
+        });
   };
 }
 

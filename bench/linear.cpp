@@ -35,9 +35,12 @@ std::function<void()> backward_input(const Case& c) {
   return
       [c, grad_output = bench::random_tensor({c.rows, c.out}), weight = bench::random_tensor({c.out, c.in})] {
         kg::Tensor grad_input = bench::empty({c.rows, c.in});
-        KG_CHOSEN_KERNELS(linear, float, bench::device())
-            .backward_input(c.problem(), kg::raw<float>(grad_output), kg::raw<float>(weight),
-                            kg::raw<float>(grad_input), {});
+        bench::run<kg::kernels::LinearKernels>("backward_input", c.problem().description(),
+                                               [&]<class T>(const kg::kernels::LinearKernels<T>& kernels) {
+                                                 kernels.backward_input(c.problem(), kg::raw<T>(grad_output),
+                                                                        kg::raw<T>(weight),
+                                                                        kg::raw<T>(grad_input));
+                                               });
       };
 }
 
@@ -45,9 +48,12 @@ std::function<void()> backward_weight(const Case& c) {
   return
       [c, grad_output = bench::random_tensor({c.rows, c.out}), input = bench::random_tensor({c.rows, c.in})] {
         kg::Tensor grad_weight = bench::empty({c.out, c.in});
-        KG_CHOSEN_KERNELS(linear, float, bench::device())
-            .backward_weight(c.problem(), kg::raw<float>(input), kg::raw<float>(grad_output),
-                             kg::raw<float>(grad_weight), {});
+        bench::run<kg::kernels::LinearKernels>("backward_weight", c.problem().description(),
+                                               [&]<class T>(const kg::kernels::LinearKernels<T>& kernels) {
+                                                 kernels.backward_weight(c.problem(), kg::raw<T>(input),
+                                                                         kg::raw<T>(grad_output),
+                                                                         kg::raw<T>(grad_weight));
+                                               });
       };
 }
 

@@ -14,9 +14,12 @@ std::function<void()> backward(const kg::Shape& shape) {
   return [shape, output = kg::log_softmax(bench::random_tensor(shape)),
           grad_output = bench::random_tensor(shape)] {
     kg::Tensor grad_input = bench::empty(shape);
-    KG_CHOSEN_KERNELS(log_softmax, float, bench::device())
-        .backward(shape[0], shape[1], kg::raw<float>(output), kg::raw<float>(grad_output),
-                  kg::raw<float>(grad_input), {});
+    bench::run<kg::kernels::LogSoftmaxKernels>(
+        "backward", kg::Description().extents("", shape),
+        [&]<class T>(const kg::kernels::LogSoftmaxKernels<T>& kernels) {
+          kernels.backward(shape[0], shape[1], kg::raw<T>(output), kg::raw<T>(grad_output),
+                           kg::raw<T>(grad_input));
+        });
   };
 }
 

@@ -17,19 +17,17 @@ std::function<void()> backward(const bench::PoolCase& c) {
   const kg::Tensor input = bench::random_tensor(c.input);
   kg::Tensor output = bench::empty(c.output());
   kg::Tensor argmax = bench::empty(c.output(), kg::DType::int32);
-  using Kernels = kg::kernels::MaxPool2dKernels<float>;
-  const auto forward = [&](const Kernels& kernels) {
-    kernels.forward(c.problem(), kg::raw<float>(input), kg::raw<float>(output), kg::raw<std::int32_t>(argmax),
-                    {});
-  };
-  const Kernels& kernels = bench::device().is_cuda()
-                               ? kg::backend::max_pool2d<float>(c.problem(), forward, forward)
-                               : kg::kernels::cpu::max_pool2d<float>();
-  forward(kernels);
+  using kg::kernels::MaxPool2dKernels;
+  const auto implementation = kg::dispatch::run<MaxPool2dKernels>(
+      "forward", bench::options(), c.problem().description(),
+      [&]<class T>(const MaxPool2dKernels<T>& kernels) {
+        kernels.forward(c.problem(), kg::raw<T>(input), kg::raw<T>(output), kg::raw<std::int32_t>(argmax));
+      });
+  const auto& kernels = kg::dispatch::table_of<MaxPool2dKernels<float>>(implementation);
   return [c, &kernels, input, output, argmax, grad_output = bench::random_tensor(c.output())] {
     kg::Tensor grad_input = bench::empty(c.input);
     kernels.backward(c.problem(), kg::raw<float>(input), kg::raw<float>(output), kg::raw<float>(grad_output),
-                     kg::raw<std::int32_t>(argmax), kg::raw<float>(grad_input), {});
+                     kg::raw<std::int32_t>(argmax), kg::raw<float>(grad_input));
   };
 }
 

@@ -15,9 +15,12 @@ std::function<void()> forward(const kg::Shape& shape) {
 std::function<void()> backward(const kg::Shape& shape) {
   return [shape, labels = bench::labels_for(shape), grad_loss = kg::Tensor::ones({}, bench::options())] {
     kg::Tensor grad_input = bench::empty(shape);
-    KG_KERNELS(nll_loss, float, bench::device())
-        .backward(shape[0], shape[1], 1.0 / static_cast<double>(shape[0]), kg::raw<float>(grad_loss),
-                  kg::raw<std::int64_t>(labels), kg::raw<float>(grad_input), {});
+    bench::run<kg::kernels::NllLossKernels>(
+        "backward", kg::Description().extents("", shape),
+        [&]<class T>(const kg::kernels::NllLossKernels<T>& kernels) {
+          kernels.backward(shape[0], shape[1], 1.0 / static_cast<double>(shape[0]), kg::raw<T>(grad_loss),
+                           kg::raw<std::int64_t>(labels), kg::raw<T>(grad_input));
+        });
   };
 }
 

@@ -11,9 +11,11 @@ std::function<void()> forward(const kg::Shape& shape) {
 std::function<void()> backward(const kg::Shape& shape) {
   return [output = kg::relu(bench::random_tensor(shape)), grad_output = bench::random_tensor(shape)] {
     kg::Tensor grad_input = bench::empty(output.shape());
-    KG_KERNELS(relu, float, bench::device())
-        .backward(output.numel(), kg::raw<float>(output), kg::raw<float>(grad_output),
-                  kg::raw<float>(grad_input), {});
+    bench::run<kg::kernels::ReluKernels>("backward", bench::count(output.numel()),
+                                         [&]<class T>(const kg::kernels::ReluKernels<T>& kernels) {
+                                           kernels.backward(output.numel(), kg::raw<T>(output),
+                                                            kg::raw<T>(grad_output), kg::raw<T>(grad_input));
+                                         });
   };
 }
 

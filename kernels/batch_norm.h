@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
+#include "kernels/description.h"
 #include "kernels/dropout.h"
-#include "kernels/stream.h"
+#include "kernels/table.h"
 
 namespace kg::kernels {
 
@@ -19,39 +21,37 @@ struct BatchNormProblem {
   double epsilon = 1e-5;
   bool relu_before = false, relu_after = false;
   DropoutProblem dropout = {};
+
+  /// "128x16x576, relu before, dropout".
+  Description description() const {
+    return Description()
+        .extents("", {n, channels, plane})
+        .note(", relu before", relu_before)
+        .note(", relu after", relu_after)
+        .note(", dropout", dropout.p > 0);
+  }
 };
 
 template <class T>
 struct BatchNormKernels {
+  static constexpr std::string_view operation = "batch_norm";
+
   /// Normalises with the batch's mean and biased variance over (n, plane); writes mean and 1 / sqrt(variance
   /// + epsilon) for backward. If running_mean is not null: running = (1 - momentum) * running + momentum *
   /// batch, where the variance's batch value is the unbiased one; and if num_batches_tracked is not null, it
   /// goes up by one.
   void (*forward_training)(const BatchNormProblem&, const T* input, const T* gamma, const T* beta,
                            double momentum, T* running_mean, T* running_var,
-                           std::int64_t* num_batches_tracked, T* mean, T* inv_std, T* output, Stream);
+                           std::int64_t* num_batches_tracked, T* mean, T* inv_std, T* output);
   /// Normalises with given mean and variance; writes 1 / sqrt(variance + epsilon) for backward.
   void (*forward_inference)(const BatchNormProblem&, const T* input, const T* gamma, const T* beta,
-                            const T* mean, const T* var, T* inv_std, T* output, Stream);
+                            const T* mean, const T* var, T* inv_std, T* output);
   /// Gradients of either forward. `batch_statistics`: mean and inv_std depend on the input (training).
   /// grad_input may be null; grad_gamma and grad_beta may be null together. So may gamma where grad_input is
   /// and relu_after is not set, and beta where relu_after is not set: they are of no consequence then.
   void (*backward)(const BatchNormProblem&, bool batch_statistics, const T* input, const T* grad_output,
                    const T* gamma, const T* beta, const T* mean, const T* inv_std, T* grad_input,
-                   T* grad_gamma, T* grad_beta, Stream);
+                   T* grad_gamma, T* grad_beta);
 };
-
-namespace cpu {
-template <class T>
-const BatchNormKernels<T>& batch_norm();
-}
-namespace cuda {
-template <class T>
-const BatchNormKernels<T>& batch_norm();
-}
-namespace cudnn {
-template <class T>
-const BatchNormKernels<T>& batch_norm();
-}
 
 }  // namespace kg::kernels

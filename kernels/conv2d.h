@@ -2,8 +2,10 @@
 
 #include <compare>
 #include <cstdint>
+#include <string_view>
 
-#include "kernels/stream.h"
+#include "kernels/description.h"
+#include "kernels/table.h"
 
 namespace kg::kernels {
 
@@ -18,34 +20,34 @@ struct Conv2dProblem {
   std::int64_t out_h() const { return (h + 2 * padding_h - dilation_h * (k_h - 1) - 1) / stride_h + 1; }
   std::int64_t out_w() const { return (w + 2 * padding_w - dilation_w * (k_w - 1) - 1) / stride_w + 1; }
 
+  /// "128x8x24x24, weight 16x8x3x3", then what differs from the defaults: " stride 2x2 padding 1x1".
+  Description description() const {
+    return Description()
+        .extents("", {n, c_in, h, w})
+        .extents(", weight ", {c_out, c_in / groups, k_h, k_w})
+        .option(" stride ", stride_h, stride_w, 1)
+        .option(" padding ", padding_h, padding_w, 0)
+        .option(" dilation ", dilation_h, dilation_w, 1)
+        .option(" groups ", groups, 1);
+  }
+
   auto operator<=>(const Conv2dProblem&) const = default;
 };
 
 template <class T>
 struct Conv2dKernels {
+  static constexpr std::string_view operation = "conv2d";
+
   /// output[n,o,y,x] = bias[o] + sum over (c, i, j) of
   ///   weight[o,c,i,j] * input[n, c, y*stride - padding + i*dilation, x*stride - padding + j*dilation],
   /// where input outside the image is 0. `bias` may be null.
-  void (*forward)(const Conv2dProblem&, const T* input, const T* weight, const T* bias, T* output, Stream);
+  void (*forward)(const Conv2dProblem&, const T* input, const T* weight, const T* bias, T* output);
   /// grad_input = the transpose of `forward` in its input, applied to grad_output. Every element is written.
-  void (*backward_input)(const Conv2dProblem&, const T* grad_output, const T* weight, T* grad_input, Stream);
+  void (*backward_input)(const Conv2dProblem&, const T* grad_output, const T* weight, T* grad_input);
   /// grad_weight = the transpose of `forward` in its weight, summed over the batch. Every element is written.
-  void (*backward_weight)(const Conv2dProblem&, const T* input, const T* grad_output, T* grad_weight, Stream);
+  void (*backward_weight)(const Conv2dProblem&, const T* input, const T* grad_output, T* grad_weight);
   /// grad_bias[o] = sum over (n, y, x) of grad_output[n,o,y,x].
-  void (*backward_bias)(const Conv2dProblem&, const T* grad_output, T* grad_bias, Stream);
+  void (*backward_bias)(const Conv2dProblem&, const T* grad_output, T* grad_bias);
 };
-
-namespace cpu {
-template <class T>
-const Conv2dKernels<T>& conv2d();
-}
-namespace cuda {
-template <class T>
-const Conv2dKernels<T>& conv2d();
-}
-namespace cudnn {
-template <class T>
-const Conv2dKernels<T>& conv2d();
-}
 
 }  // namespace kg::kernels

@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "kernels/unsupported.h"
+#include "kernels/table.h"
 
 /// NVIDIA's implementations of the operations behind the same tables as our own: cuDNN's convolution, batch
 /// normalisation, pooling and softmax, and cuBLAS's matrix product for `linear`. Both libraries are loaded

@@ -3,19 +3,17 @@
 #include <cstddef>
 #include <string>
 
-#include "kernels/stream.h"
-
 namespace kg::kernels {
 
 /// What a backend offers besides arithmetic: memory and copies, in bytes. Memory is aligned to 64 bytes.
 struct DeviceFunctions {
-  void* (*allocate)(std::size_t bytes, Stream);
-  void (*release)(void* memory, std::size_t bytes, Stream) noexcept;
-  void (*copy_from_host)(void* device, const void* host, std::size_t bytes, Stream);
-  void (*copy_to_host)(void* host, const void* device, std::size_t bytes, Stream);
-  void (*copy_within)(void* to, const void* from, std::size_t bytes, Stream);
+  void* (*allocate)(std::size_t bytes);
+  void (*release)(void* memory, std::size_t bytes) noexcept;
+  void (*copy_from_host)(void* device, const void* host, std::size_t bytes);
+  void (*copy_to_host)(void* host, const void* device, std::size_t bytes);
+  void (*copy_within)(void* to, const void* from, std::size_t bytes);
   /// Returns once everything queued on the stream has run.
-  void (*synchronize)(Stream);
+  void (*synchronize)();
 };
 
 namespace cpu {

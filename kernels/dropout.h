@@ -1,8 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
-#include "kernels/stream.h"
+#include "kernels/table.h"
 
 namespace kg::kernels {
 
@@ -26,18 +27,11 @@ struct DropoutProblem {
 
 template <class T>
 struct DropoutKernels {
+  static constexpr std::string_view operation = "dropout";
+
   /// output[i] = input[i] * (kept(i) ? scale() : 0), a product as in PyTorch: a dropped NaN or infinity is
   /// NaN. Its own transpose: backward is the same call on gradients.
-  void (*apply)(const DropoutProblem&, std::int64_t count, const T* input, T* output, Stream);
+  void (*apply)(const DropoutProblem&, std::int64_t count, const T* input, T* output);
 };
-
-namespace cpu {
-template <class T>
-const DropoutKernels<T>& dropout();
-}
-namespace cuda {
-template <class T>
-const DropoutKernels<T>& dropout();
-}
 
 }  // namespace kg::kernels

@@ -2,8 +2,10 @@
 
 #include <array>
 #include <cstdint>
+#include <string_view>
 
-#include "kernels/stream.h"
+#include "kernels/description.h"
+#include "kernels/table.h"
 
 namespace kg::kernels {
 
@@ -16,28 +18,26 @@ inline constexpr int max_rank = 8;
 struct BroadcastProblem {
   int rank;
   std::array<std::int64_t, max_rank> shape, a_strides, b_strides;
+
+  /// "128x10x4x4", the output's shape.
+  Description description() const {
+    return Description().extents("", std::span(shape).first(static_cast<std::size_t>(rank)));
+  }
 };
 
 template <class T>
 struct ElementwiseKernels {
-  void (*fill)(std::int64_t count, double value, T* output, Stream);
-  /// output = a + b.
-  void (*add)(const BroadcastProblem&, const T* a, const T* b, T* output, Stream);
-  /// output = a * b.
-  void (*mul)(const BroadcastProblem&, const T* a, const T* b, T* output, Stream);
-  /// output[i] = factor * input[i]; the two may be the same array.
-  void (*scale)(std::int64_t count, double factor, const T* input, T* output, Stream);
-  /// accumulator[i] += input[i].
-  void (*accumulate)(std::int64_t count, const T* input, T* accumulator, Stream);
-};
+  static constexpr std::string_view operation = "elementwise";
 
-namespace cpu {
-template <class T>
-const ElementwiseKernels<T>& elementwise();
-}
-namespace cuda {
-template <class T>
-const ElementwiseKernels<T>& elementwise();
-}
+  void (*fill)(std::int64_t count, double value, T* output);
+  /// output = a + b.
+  void (*add)(const BroadcastProblem&, const T* a, const T* b, T* output);
+  /// output = a * b.
+  void (*mul)(const BroadcastProblem&, const T* a, const T* b, T* output);
+  /// output[i] = factor * input[i]; the two may be the same array.
+  void (*scale)(std::int64_t count, double factor, const T* input, T* output);
+  /// accumulator[i] += input[i].
+  void (*accumulate)(std::int64_t count, const T* input, T* accumulator);
+};
 
 }  // namespace kg::kernels

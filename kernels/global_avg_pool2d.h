@@ -1,30 +1,20 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
-#include "kernels/stream.h"
+#include "kernels/table.h"
 
 namespace kg::kernels {
 
 template <class T>
 struct GlobalAvgPool2dKernels {
-  /// output[z] = mean of input[z, 0 .. plane).
-  void (*forward)(std::int64_t planes, std::int64_t plane, const T* input, T* output, Stream);
-  /// grad_input[z, i] = grad_output[z] / plane.
-  void (*backward)(std::int64_t planes, std::int64_t plane, const T* grad_output, T* grad_input, Stream);
-};
+  static constexpr std::string_view operation = "global_avg_pool2d";
 
-namespace cpu {
-template <class T>
-const GlobalAvgPool2dKernels<T>& global_avg_pool2d();
-}
-namespace cuda {
-template <class T>
-const GlobalAvgPool2dKernels<T>& global_avg_pool2d();
-}
-namespace cudnn {
-template <class T>
-const GlobalAvgPool2dKernels<T>& global_avg_pool2d();
-}
+  /// output[z] = mean of input[z, 0 .. plane).
+  void (*forward)(std::int64_t planes, std::int64_t plane, const T* input, T* output);
+  /// grad_input[z, i] = grad_output[z] / plane.
+  void (*backward)(std::int64_t planes, std::int64_t plane, const T* grad_output, T* grad_input);
+};
 
 }  // namespace kg::kernels

@@ -1,32 +1,22 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
-#include "kernels/stream.h"
+#include "kernels/table.h"
 
 namespace kg::kernels {
 
 template <class T>
 struct LogSoftmaxKernels {
+  static constexpr std::string_view operation = "log_softmax";
+
   /// output[r,c] = input[r,c] - log(sum over k of exp(input[r,k])), computed about the row's maximum.
-  void (*forward)(std::int64_t rows, std::int64_t classes, const T* input, T* output, Stream);
+  void (*forward)(std::int64_t rows, std::int64_t classes, const T* input, T* output);
   /// grad_input[r,c] = grad_output[r,c] - exp(output[r,c]) * (sum over k of grad_output[r,k]), where output
   /// is forward's.
   void (*backward)(std::int64_t rows, std::int64_t classes, const T* output, const T* grad_output,
-                   T* grad_input, Stream);
+                   T* grad_input);
 };
-
-namespace cpu {
-template <class T>
-const LogSoftmaxKernels<T>& log_softmax();
-}
-namespace cuda {
-template <class T>
-const LogSoftmaxKernels<T>& log_softmax();
-}
-namespace cudnn {
-template <class T>
-const LogSoftmaxKernels<T>& log_softmax();
-}
 
 }  // namespace kg::kernels

@@ -2,9 +2,10 @@
 
 #include <array>
 #include <cstdint>
+#include <string_view>
 
 #include "kernels/elementwise.h"
-#include "kernels/stream.h"
+#include "kernels/table.h"
 
 namespace kg::kernels {
 
@@ -15,22 +16,22 @@ struct ReduceProblem {
   int rank;
   std::array<std::int64_t, max_rank> shape, output_strides;
   std::int64_t output_count;
+
+  /// "128x10x4x4 to 10".
+  Description description() const {
+    return Description()
+        .extents("", std::span(shape).first(static_cast<std::size_t>(rank)))
+        .extents(" to ", {output_count});
+  }
 };
 
 template <class T>
 struct ReduceKernels {
+  static constexpr std::string_view operation = "reduce";
+
   /// output = scale * the sum. Every element is written. Sums of many terms are accumulated in double
   /// precision, or in partial sums of fixed order: the same input gives the same bits.
-  void (*sum)(const ReduceProblem&, double scale, const T* input, T* output, Stream);
+  void (*sum)(const ReduceProblem&, double scale, const T* input, T* output);
 };
-
-namespace cpu {
-template <class T>
-const ReduceKernels<T>& reduce();
-}
-namespace cuda {
-template <class T>
-const ReduceKernels<T>& reduce();
-}
 
 }  // namespace kg::kernels

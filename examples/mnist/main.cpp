@@ -95,6 +95,13 @@ mnist::Dataset load_data(const Arguments& arguments) {
   return mnist::with_validation(std::move(data), *arguments.validation);
 }
 
+/// What the policy of the kernels is set from: the option, else the environment.
+std::string kernels_of(const Arguments& arguments) {
+  if (!arguments.kernels.empty()) return arguments.kernels;
+  const char* from_environment = std::getenv("KERNELGRAD_KERNELS");
+  return from_environment ? from_environment : "";
+}
+
 /// Sets which implementation of the operations runs on the device, as far as the arguments say it.
 void choose_kernels(const Arguments& arguments, kg::Device device) {
   const kg::CudnnOptions options{.allow_tf32 = arguments.allow_tf32,
@@ -201,15 +208,8 @@ int run_train(const Arguments& arguments) {
   }
   if (result.was_finished) fmt::print("{}: this run is finished, nothing is left to do\n", out.string());
   fmt::print("{}\n", result.last_line);
-  if (!kg::backend_choices().empty()) fmt::print("\nkernels:\n{}", kg::backend_choices_table());
+  if (!kernels_of(arguments).empty()) fmt::print("\nkernels:\n{}", kg::backend_choices_table());
   return 0;
-}
-
-/// What the policy of the kernels is set from: the option, else the environment.
-std::string kernels_of(const Arguments& arguments) {
-  if (!arguments.kernels.empty()) return arguments.kernels;
-  const char* from_environment = std::getenv("KERNELGRAD_KERNELS");
-  return from_environment ? from_environment : "";
 }
 
 /// What every run of a sweep is given, but for its model, seed and folder.

@@ -7,7 +7,7 @@ namespace kg::kernels::cpu {
 namespace {
 
 template <class T>
-void forward(std::int64_t rows, std::int64_t columns, const T* input, std::int64_t* output, Stream) {
+void forward(std::int64_t rows, std::int64_t columns, const T* input, std::int64_t* output) {
   for (std::int64_t r = 0; r < rows; ++r) {
     const T* x = input + r * columns;
     std::int64_t best = 0;
@@ -17,14 +17,18 @@ void forward(std::int64_t rows, std::int64_t columns, const T* input, std::int64
   }
 }
 
+template <class T>
+constexpr ArgmaxKernels<T> argmax{forward<T>};
+
 }  // namespace
 
-template <class T>
-const ArgmaxKernels<T>& argmax() {
-  static constexpr ArgmaxKernels<T> kernels{forward<T>};
-  return kernels;
+template <>
+const ArgmaxKernels<float>* table() {
+  return &argmax<float>;
 }
-template const ArgmaxKernels<float>& argmax();
-template const ArgmaxKernels<double>& argmax();
+template <>
+const ArgmaxKernels<double>* table() {
+  return &argmax<double>;
+}
 
 }  // namespace kg::kernels::cpu

@@ -27,7 +27,7 @@ void for_windows(const Pool2dProblem& p, const Body& body) {
 }
 
 template <class T>
-void forward(const Pool2dProblem& p, bool count_include_pad, const T* input, T* output, Stream) {
+void forward(const Pool2dProblem& p, bool count_include_pad, const T* input, T* output) {
   for_windows(p, [&](std::int64_t z, Window rows, Window columns, std::int64_t index) {
     double sum = 0;
     for (std::int64_t y = rows.begin; y < rows.end; ++y)
@@ -38,7 +38,7 @@ void forward(const Pool2dProblem& p, bool count_include_pad, const T* input, T* 
 }
 
 template <class T>
-void backward(const Pool2dProblem& p, bool count_include_pad, const T* grad_output, T* grad_input, Stream) {
+void backward(const Pool2dProblem& p, bool count_include_pad, const T* grad_output, T* grad_input) {
   parallel_for_ranges(p.planes * p.h * p.w, elements_per_piece, [&](Range range) {
     std::fill(grad_input + range.begin, grad_input + range.end, T(0));
   });
@@ -49,14 +49,18 @@ void backward(const Pool2dProblem& p, bool count_include_pad, const T* grad_outp
   });
 }
 
+template <class T>
+constexpr AvgPool2dKernels<T> avg_pool2d{forward<T>, backward<T>};
+
 }  // namespace
 
-template <class T>
-const AvgPool2dKernels<T>& avg_pool2d() {
-  static constexpr AvgPool2dKernels<T> kernels{forward<T>, backward<T>};
-  return kernels;
+template <>
+const AvgPool2dKernels<float>* table() {
+  return &avg_pool2d<float>;
 }
-template const AvgPool2dKernels<float>& avg_pool2d();
-template const AvgPool2dKernels<double>& avg_pool2d();
+template <>
+const AvgPool2dKernels<double>* table() {
+  return &avg_pool2d<double>;
+}
 
 }  // namespace kg::kernels::cpu

@@ -7,7 +7,9 @@
 #include "kernels/cpu/batch_norm_plane.h"
 #include "kernels/cpu/dropout.h"
 #include "kernels/cpu/scratch.h"
+#include "kernels/cpu/simd_level.h"
 #include "kernels/parallel.h"
+#include "kernels/variant.h"
 
 namespace kg::kernels::cpu {
 
@@ -63,6 +65,7 @@ std::vector<Channel<T>> channels_of(const BatchNormProblem& p, const T* gamma, c
 template <class T>
 void normalize(const BatchNormProblem& p, const std::vector<Channel<T>>& channels, const T* input,
                T* output) {
+  note_variant(simd_level());
   const PlaneLoops<T>& loops = plane_loops<T>();
   for_pieces(p, [&](std::size_t, const Piece& piece) {
     T* result = output + piece.first;
@@ -96,7 +99,8 @@ std::vector<Moments> combined(const BatchNormProblem& p, const std::vector<Momen
 template <class T>
 void forward_training(const BatchNormProblem& p, const T* input, const T* gamma, const T* beta,
                       double momentum, T* running_mean, T* running_var, std::int64_t* num_batches_tracked,
-                      T* mean, T* inv_std, T* output, Stream) {
+                      T* mean, T* inv_std, T* output) {
+  note_variant(simd_level());
   const PlaneLoops<T>& loops = plane_loops<T>();
   std::vector<Moments> pieces(static_cast<std::size_t>(piece_count(p)));
   for_pieces(p, [&](std::size_t i, const Piece& piece) {
@@ -120,7 +124,7 @@ void forward_training(const BatchNormProblem& p, const T* input, const T* gamma,
 
 template <class T>
 void forward_inference(const BatchNormProblem& p, const T* input, const T* gamma, const T* beta,
-                       const T* mean, const T* var, T* inv_std, T* output, Stream) {
+                       const T* mean, const T* var, T* inv_std, T* output) {
   for (std::int64_t c = 0; c < p.channels; ++c)
     inv_std[c] = static_cast<T>(1 / std::sqrt(static_cast<double>(var[c]) + p.epsilon));
   normalize(p, channels_of(p, gamma, beta, mean, inv_std), input, output);
@@ -129,7 +133,8 @@ void forward_inference(const BatchNormProblem& p, const T* input, const T* gamma
 template <class T>
 void backward(const BatchNormProblem& p, bool batch_statistics, const T* input, const T* grad_output,
               const T* gamma, const T* beta, const T* mean, const T* inv_std, T* grad_input, T* grad_gamma,
-              T* grad_beta, Stream) {
+              T* grad_beta) {
+  note_variant(simd_level());
   const PlaneLoops<T>& loops = plane_loops<T>();
   const std::vector<Channel<T>> channels = channels_of(p, gamma, beta, mean, inv_std);
   // The gradient behind dropout waits for the second pass where the result will stand: the mask is drawn
@@ -170,14 +175,18 @@ void backward(const BatchNormProblem& p, bool batch_statistics, const T* input, 
   });
 }
 
+template <class T>
+constexpr BatchNormKernels<T> batch_norm{forward_training<T>, forward_inference<T>, backward<T>};
+
 }  // namespace
 
-template <class T>
-const BatchNormKernels<T>& batch_norm() {
-  static constexpr BatchNormKernels<T> kernels{forward_training<T>, forward_inference<T>, backward<T>};
-  return kernels;
+template <>
+const BatchNormKernels<float>* table() {
+  return &batch_norm<float>;
 }
-template const BatchNormKernels<float>& batch_norm();
-template const BatchNormKernels<double>& batch_norm();
+template <>
+const BatchNormKernels<double>* table() {
+  return &batch_norm<double>;
+}
 
 }  // namespace kg::kernels::cpu

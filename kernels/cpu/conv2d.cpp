@@ -10,7 +10,9 @@
 #include "kernels/cpu/copy_rows.h"
 #include "kernels/cpu/correlate.h"
 #include "kernels/cpu/scratch.h"
+#include "kernels/cpu/simd_level.h"
 #include "kernels/parallel.h"
+#include "kernels/variant.h"
 
 namespace kg::kernels::cpu {
 
@@ -228,9 +230,16 @@ void check_row(std::int64_t columns) {
                 " elements with their padding, expected at most " + std::to_string(most) + " of this dtype");
 }
 
+/// Whether conv2d_direct.h takes the problem.
+bool takes_direct(const Conv2dProblem& p) {
+  const bool sparse = is_sparse(p);
+  note_variant(sparse ? "direct" : simd_level());
+  return sparse;
+}
+
 template <class T>
-void forward(const Conv2dProblem& p, const T* input, const T* weight, const T* bias, T* output, Stream) {
-  if (is_sparse(p)) return conv2d_forward_direct(p, input, weight, bias, output);
+void forward(const Conv2dProblem& p, const T* input, const T* weight, const T* bias, T* output) {
+  if (takes_direct(p)) return conv2d_forward_direct(p, input, weight, bias, output);
   const InputLayout layout(p);
   check_row<T>(layout.pitch);
   const std::int64_t channels = p.c_out / p.groups, out_h = p.out_h(), out_w = p.out_w();
@@ -342,8 +351,8 @@ void scatter(const Conv2dProblem& p, const GradientPhase<T>& phase, const T* com
 }
 
 template <class T>
-void backward_input(const Conv2dProblem& p, const T* grad_output, const T* weight, T* grad_input, Stream) {
-  if (is_sparse(p)) return conv2d_backward_input_direct(p, grad_output, weight, grad_input);
+void backward_input(const Conv2dProblem& p, const T* grad_output, const T* weight, T* grad_input) {
+  if (takes_direct(p)) return conv2d_backward_input_direct(p, grad_output, weight, grad_input);
   const GradientLayout layout(p);
   check_row<T>(layout.pitch);
   const std::int64_t c_in = p.c_in / p.groups;
@@ -397,8 +406,8 @@ void pack_gradient(const Conv2dProblem& p, const T* gradient, std::int64_t plane
 }
 
 template <class T>
-void backward_weight(const Conv2dProblem& p, const T* input, const T* grad_output, T* grad_weight, Stream) {
-  if (is_sparse(p)) return conv2d_backward_weight_direct(p, input, grad_output, grad_weight);
+void backward_weight(const Conv2dProblem& p, const T* input, const T* grad_output, T* grad_weight) {
+  if (takes_direct(p)) return conv2d_backward_weight_direct(p, input, grad_output, grad_weight);
   const InputLayout layout(p);
   const std::int64_t taps = layout.taps(), channels = p.c_out / p.groups, out_plane = p.out_h() * p.out_w();
   const std::int64_t gradient_pitch = round_up(layout.out_count, correlate_slack);
@@ -456,7 +465,7 @@ void backward_weight(const Conv2dProblem& p, const T* input, const T* grad_outpu
 }
 
 template <class T>
-void backward_bias(const Conv2dProblem& p, const T* grad_output, T* grad_bias, Stream) {
+void backward_bias(const Conv2dProblem& p, const T* grad_output, T* grad_bias) {
   const std::int64_t plane = p.out_h() * p.out_w();
   parallel_for(p.c_out, [&](std::int64_t o) {
     double sum = 0;
@@ -467,15 +476,18 @@ void backward_bias(const Conv2dProblem& p, const T* grad_output, T* grad_bias, S
   });
 }
 
+template <class T>
+constexpr Conv2dKernels<T> conv2d{forward<T>, backward_input<T>, backward_weight<T>, backward_bias<T>};
+
 }  // namespace
 
-template <class T>
-const Conv2dKernels<T>& conv2d() {
-  static constexpr Conv2dKernels<T> kernels{forward<T>, backward_input<T>, backward_weight<T>,
-                                            backward_bias<T>};
-  return kernels;
+template <>
+const Conv2dKernels<float>* table() {
+  return &conv2d<float>;
 }
-template const Conv2dKernels<float>& conv2d();
-template const Conv2dKernels<double>& conv2d();
+template <>
+const Conv2dKernels<double>* table() {
+  return &conv2d<double>;
+}
 
 }  // namespace kg::kernels::cpu

@@ -27,7 +27,7 @@ struct Softmax {
 
 template <class T>
 void forward(std::int64_t rows, std::int64_t classes, double scale, const T* logits,
-             const std::int64_t* labels, T* loss, Stream) {
+             const std::int64_t* labels, T* loss) {
   std::vector<double> losses(static_cast<std::size_t>(rows), std::numeric_limits<double>::quiet_NaN());
   parallel_for_ranges(rows, rows_per_task, [&](Range range) {
     for (std::int64_t r = range.begin; r < range.end; ++r) {
@@ -46,7 +46,7 @@ void forward(std::int64_t rows, std::int64_t classes, double scale, const T* log
 
 template <class T>
 void backward(std::int64_t rows, std::int64_t classes, double scale, const T* grad_loss, const T* logits,
-              const std::int64_t* labels, T* grad_logits, Stream) {
+              const std::int64_t* labels, T* grad_logits) {
   const T factor = static_cast<T>(scale) * *grad_loss;
   parallel_for_ranges(rows, rows_per_task, [&](Range range) {
     for (std::int64_t r = range.begin; r < range.end; ++r) {
@@ -61,14 +61,18 @@ void backward(std::int64_t rows, std::int64_t classes, double scale, const T* gr
   });
 }
 
+template <class T>
+constexpr CrossEntropyKernels<T> cross_entropy{forward<T>, backward<T>};
+
 }  // namespace
 
-template <class T>
-const CrossEntropyKernels<T>& cross_entropy() {
-  static constexpr CrossEntropyKernels<T> kernels{forward<T>, backward<T>};
-  return kernels;
+template <>
+const CrossEntropyKernels<float>* table() {
+  return &cross_entropy<float>;
 }
-template const CrossEntropyKernels<float>& cross_entropy();
-template const CrossEntropyKernels<double>& cross_entropy();
+template <>
+const CrossEntropyKernels<double>* table() {
+  return &cross_entropy<double>;
+}
 
 }  // namespace kg::kernels::cpu

@@ -85,18 +85,18 @@ std::size_t rounded(std::size_t bytes) {
 #define KG_KEEP_BLOCKS 1
 #endif
 
-void* allocate(std::size_t bytes, Stream) {
+void* allocate(std::size_t bytes) {
   if (KG_KEEP_BLOCKS) return cache().take(rounded(bytes));
   void* block = std::aligned_alloc(BlockCache::alignment, rounded(bytes));
   if (!block) throw std::bad_alloc();
   return block;
 }
 
-void release(void* memory, std::size_t bytes, Stream) noexcept {
+void release(void* memory, std::size_t bytes) noexcept {
   KG_KEEP_BLOCKS ? cache().give(memory, rounded(bytes)) : std::free(memory);
 }
 
-void copy(void* to, const void* from, std::size_t bytes, Stream) {
+void copy(void* to, const void* from, std::size_t bytes) {
   if (bytes > 0) std::memmove(to, from, bytes);
 }
 
@@ -108,7 +108,7 @@ const DeviceFunctions& device() {
                                              .copy_from_host = copy,
                                              .copy_to_host = copy,
                                              .copy_within = copy,
-                                             .synchronize = [](Stream) {}};
+                                             .synchronize = []() {}};
   return functions;
 }
 

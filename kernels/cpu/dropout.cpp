@@ -4,7 +4,9 @@
 
 #include "kernelgrad/random.h"
 #include "kernels/cpu/scratch.h"
+#include "kernels/cpu/simd_level.h"
 #include "kernels/parallel.h"
+#include "kernels/variant.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/dropout.cpp"
@@ -131,21 +133,26 @@ namespace {
 constexpr std::int64_t elements_per_task = 2048;
 
 template <class T>
-void apply(const DropoutProblem& problem, std::int64_t count, const T* input, T* output, Stream) {
+void apply(const DropoutProblem& problem, std::int64_t count, const T* input, T* output) {
+  note_variant(simd_level());
   parallel_for_ranges(count, elements_per_task, [&](Range range) {
     drop(problem, range.begin, range.end - range.begin, input + range.begin, output + range.begin);
   });
 }
 
+template <class T>
+constexpr DropoutKernels<T> dropout{apply<T>};
+
 }  // namespace
 
-template <class T>
-const DropoutKernels<T>& dropout() {
-  static constexpr DropoutKernels<T> kernels{apply<T>};
-  return kernels;
+template <>
+const DropoutKernels<float>* table() {
+  return &dropout<float>;
 }
-template const DropoutKernels<float>& dropout();
-template const DropoutKernels<double>& dropout();
+template <>
+const DropoutKernels<double>* table() {
+  return &dropout<double>;
+}
 
 }  // namespace kg::kernels::cpu
 #endif

@@ -75,42 +75,46 @@ void combine(const BroadcastProblem& p, const T* a, const T* b, T* output, const
 }
 
 template <class T>
-void fill(std::int64_t count, double value, T* output, Stream) {
+void fill(std::int64_t count, double value, T* output) {
   std::fill_n(output, count, static_cast<T>(value));
 }
 
 template <class T>
-void add(const BroadcastProblem& p, const T* a, const T* b, T* output, Stream) {
+void add(const BroadcastProblem& p, const T* a, const T* b, T* output) {
   combine(p, a, b, output, [](T x, T y) { return x + y; });
 }
 
 template <class T>
-void mul(const BroadcastProblem& p, const T* a, const T* b, T* output, Stream) {
+void mul(const BroadcastProblem& p, const T* a, const T* b, T* output) {
   combine(p, a, b, output, [](T x, T y) { return x * y; });
 }
 
 template <class T>
-void scale(std::int64_t count, double factor, const T* input, T* output, Stream) {
+void scale(std::int64_t count, double factor, const T* input, T* output) {
   parallel_for_ranges(count, elements_per_piece, [&](Range range) {
     for (std::int64_t i = range.begin; i < range.end; ++i) output[i] = static_cast<T>(factor) * input[i];
   });
 }
 
 template <class T>
-void accumulate(std::int64_t count, const T* input, T* accumulator, Stream) {
+void accumulate(std::int64_t count, const T* input, T* accumulator) {
   parallel_for_ranges(count, elements_per_piece, [&](Range range) {
     for (std::int64_t i = range.begin; i < range.end; ++i) accumulator[i] += input[i];
   });
 }
 
+template <class T>
+constexpr ElementwiseKernels<T> elementwise{fill<T>, add<T>, mul<T>, scale<T>, accumulate<T>};
+
 }  // namespace
 
-template <class T>
-const ElementwiseKernels<T>& elementwise() {
-  static constexpr ElementwiseKernels<T> kernels{fill<T>, add<T>, mul<T>, scale<T>, accumulate<T>};
-  return kernels;
+template <>
+const ElementwiseKernels<float>* table() {
+  return &elementwise<float>;
 }
-template const ElementwiseKernels<float>& elementwise();
-template const ElementwiseKernels<double>& elementwise();
+template <>
+const ElementwiseKernels<double>* table() {
+  return &elementwise<double>;
+}
 
 }  // namespace kg::kernels::cpu

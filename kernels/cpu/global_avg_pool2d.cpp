@@ -11,7 +11,7 @@ namespace {
 constexpr std::int64_t planes_per_task = 128;
 
 template <class T>
-void forward(std::int64_t planes, std::int64_t plane, const T* input, T* output, Stream) {
+void forward(std::int64_t planes, std::int64_t plane, const T* input, T* output) {
   parallel_for_ranges(planes, planes_per_task, [&](Range range) {
     for (std::int64_t z = range.begin; z < range.end; ++z) {
       double sum = 0;
@@ -22,21 +22,25 @@ void forward(std::int64_t planes, std::int64_t plane, const T* input, T* output,
 }
 
 template <class T>
-void backward(std::int64_t planes, std::int64_t plane, const T* grad_output, T* grad_input, Stream) {
+void backward(std::int64_t planes, std::int64_t plane, const T* grad_output, T* grad_input) {
   parallel_for_ranges(planes, planes_per_task, [&](Range range) {
     for (std::int64_t z = range.begin; z < range.end; ++z)
       std::fill_n(grad_input + z * plane, plane, grad_output[z] / static_cast<T>(plane));
   });
 }
 
+template <class T>
+constexpr GlobalAvgPool2dKernels<T> global_avg_pool2d{forward<T>, backward<T>};
+
 }  // namespace
 
-template <class T>
-const GlobalAvgPool2dKernels<T>& global_avg_pool2d() {
-  static constexpr GlobalAvgPool2dKernels<T> kernels{forward<T>, backward<T>};
-  return kernels;
+template <>
+const GlobalAvgPool2dKernels<float>* table() {
+  return &global_avg_pool2d<float>;
 }
-template const GlobalAvgPool2dKernels<float>& global_avg_pool2d();
-template const GlobalAvgPool2dKernels<double>& global_avg_pool2d();
+template <>
+const GlobalAvgPool2dKernels<double>* table() {
+  return &global_avg_pool2d<double>;
+}
 
 }  // namespace kg::kernels::cpu

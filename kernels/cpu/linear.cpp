@@ -57,25 +57,25 @@ void multiply(std::int64_t rows, std::int64_t columns, std::int64_t inner, Opera
 }
 
 template <class T>
-void forward(const LinearProblem& p, const T* input, const T* weight, const T* bias, T* output, Stream) {
+void forward(const LinearProblem& p, const T* input, const T* weight, const T* bias, T* output) {
   multiply<T>(p.rows, p.out_features, p.in_features, {input, 1, p.in_features}, {weight, 1, p.in_features},
               bias, output);
 }
 
 template <class T>
-void backward_input(const LinearProblem& p, const T* grad_output, const T* weight, T* grad_input, Stream) {
+void backward_input(const LinearProblem& p, const T* grad_output, const T* weight, T* grad_input) {
   multiply<T>(p.rows, p.in_features, p.out_features, {grad_output, 1, p.out_features},
               {weight, p.in_features, 1}, nullptr, grad_input);
 }
 
 template <class T>
-void backward_weight(const LinearProblem& p, const T* input, const T* grad_output, T* grad_weight, Stream) {
+void backward_weight(const LinearProblem& p, const T* input, const T* grad_output, T* grad_weight) {
   multiply<T>(p.out_features, p.in_features, p.rows, {grad_output, p.out_features, 1},
               {input, p.in_features, 1}, nullptr, grad_weight);
 }
 
 template <class T>
-void backward_bias(const LinearProblem& p, const T* grad_output, T* grad_bias, Stream) {
+void backward_bias(const LinearProblem& p, const T* grad_output, T* grad_bias) {
   for (std::int64_t o = 0; o < p.out_features; ++o) {
     double sum = 0;
     for (std::int64_t r = 0; r < p.rows; ++r) sum += static_cast<double>(grad_output[r * p.out_features + o]);
@@ -83,15 +83,18 @@ void backward_bias(const LinearProblem& p, const T* grad_output, T* grad_bias, S
   }
 }
 
+template <class T>
+constexpr LinearKernels<T> linear{forward<T>, backward_input<T>, backward_weight<T>, backward_bias<T>};
+
 }  // namespace
 
-template <class T>
-const LinearKernels<T>& linear() {
-  static constexpr LinearKernels<T> kernels{forward<T>, backward_input<T>, backward_weight<T>,
-                                            backward_bias<T>};
-  return kernels;
+template <>
+const LinearKernels<float>* table() {
+  return &linear<float>;
 }
-template const LinearKernels<float>& linear();
-template const LinearKernels<double>& linear();
+template <>
+const LinearKernels<double>* table() {
+  return &linear<double>;
+}
 
 }  // namespace kg::kernels::cpu

@@ -12,7 +12,7 @@ namespace {
 constexpr std::int64_t rows_per_task = 64;
 
 template <class T>
-void forward(std::int64_t rows, std::int64_t classes, const T* input, T* output, Stream) {
+void forward(std::int64_t rows, std::int64_t classes, const T* input, T* output) {
   parallel_for_ranges(rows, rows_per_task, [&](Range range) {
     for (std::int64_t r = range.begin; r < range.end; ++r) {
       const T* x = input + r * classes;
@@ -27,8 +27,7 @@ void forward(std::int64_t rows, std::int64_t classes, const T* input, T* output,
 }
 
 template <class T>
-void backward(std::int64_t rows, std::int64_t classes, const T* output, const T* grad_output, T* grad_input,
-              Stream) {
+void backward(std::int64_t rows, std::int64_t classes, const T* output, const T* grad_output, T* grad_input) {
   parallel_for_ranges(rows, rows_per_task, [&](Range range) {
     for (std::int64_t r = range.begin; r < range.end; ++r) {
       const T *y = output + r * classes, *grad = grad_output + r * classes;
@@ -39,14 +38,18 @@ void backward(std::int64_t rows, std::int64_t classes, const T* output, const T*
   });
 }
 
+template <class T>
+constexpr LogSoftmaxKernels<T> log_softmax{forward<T>, backward<T>};
+
 }  // namespace
 
-template <class T>
-const LogSoftmaxKernels<T>& log_softmax() {
-  static constexpr LogSoftmaxKernels<T> kernels{forward<T>, backward<T>};
-  return kernels;
+template <>
+const LogSoftmaxKernels<float>* table() {
+  return &log_softmax<float>;
 }
-template const LogSoftmaxKernels<float>& log_softmax();
-template const LogSoftmaxKernels<double>& log_softmax();
+template <>
+const LogSoftmaxKernels<double>* table() {
+  return &log_softmax<double>;
+}
 
 }  // namespace kg::kernels::cpu

@@ -5,7 +5,9 @@
 
 #include "kernels/cpu/max_pool2d_pairs.h"
 #include "kernels/cpu/pool2d_window.h"
+#include "kernels/cpu/simd_level.h"
 #include "kernels/parallel.h"
+#include "kernels/variant.h"
 
 namespace kg::kernels::cpu {
 
@@ -39,8 +41,9 @@ bool are_pairs(const Pool2dProblem& p) {
 }
 
 template <class T>
-void forward(const Pool2dProblem& p, const T* input, T* output, std::int32_t* argmax, Stream) {
+void forward(const Pool2dProblem& p, const T* input, T* output, std::int32_t* argmax) {
   const bool pairs = are_pairs<T>(p);
+  note_variant(pairs ? simd_level() : "windows");
   const std::int64_t out_plane = p.out_h() * p.out_w();
   parallel_for_ranges(p.planes, planes_per_task, [&](Range planes) {
     for (std::int64_t z = planes.begin; z < planes.end; ++z) {
@@ -55,8 +58,9 @@ void forward(const Pool2dProblem& p, const T* input, T* output, std::int32_t* ar
 
 template <class T>
 void backward(const Pool2dProblem& p, const T*, const T*, const T* grad_output, const std::int32_t* argmax,
-              T* grad_input, Stream) {
+              T* grad_input) {
   const bool pairs = are_pairs<T>(p);
+  note_variant(pairs ? simd_level() : "windows");
   const std::int64_t out_plane = p.out_h() * p.out_w();
   parallel_for_ranges(p.planes, planes_per_task, [&](Range planes) {
     for (std::int64_t z = planes.begin; z < planes.end; ++z) {
@@ -71,14 +75,18 @@ void backward(const Pool2dProblem& p, const T*, const T*, const T* grad_output, 
   });
 }
 
+template <class T>
+constexpr MaxPool2dKernels<T> max_pool2d{forward<T>, backward<T>, true};
+
 }  // namespace
 
-template <class T>
-const MaxPool2dKernels<T>& max_pool2d() {
-  static constexpr MaxPool2dKernels<T> kernels{forward<T>, backward<T>, true};
-  return kernels;
+template <>
+const MaxPool2dKernels<float>* table() {
+  return &max_pool2d<float>;
 }
-template const MaxPool2dKernels<float>& max_pool2d();
-template const MaxPool2dKernels<double>& max_pool2d();
+template <>
+const MaxPool2dKernels<double>* table() {
+  return &max_pool2d<double>;
+}
 
 }  // namespace kg::kernels::cpu

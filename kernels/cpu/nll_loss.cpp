@@ -9,7 +9,7 @@ namespace {
 
 template <class T>
 void forward(std::int64_t rows, std::int64_t classes, double scale, const T* log_probabilities,
-             const std::int64_t* labels, T* loss, Stream) {
+             const std::int64_t* labels, T* loss) {
   double sum = 0;
   for (std::int64_t r = 0; r < rows; ++r) {
     const bool valid = labels[r] >= 0 && labels[r] < classes;
@@ -21,21 +21,25 @@ void forward(std::int64_t rows, std::int64_t classes, double scale, const T* log
 
 template <class T>
 void backward(std::int64_t rows, std::int64_t classes, double scale, const T* grad_loss,
-              const std::int64_t* labels, T* grad_input, Stream) {
+              const std::int64_t* labels, T* grad_input) {
   std::fill_n(grad_input, rows * classes, T(0));
   const T value = static_cast<T>(-scale) * *grad_loss;
   for (std::int64_t r = 0; r < rows; ++r)
     if (labels[r] >= 0 && labels[r] < classes) grad_input[r * classes + labels[r]] = value;
 }
 
+template <class T>
+constexpr NllLossKernels<T> nll_loss{forward<T>, backward<T>};
+
 }  // namespace
 
-template <class T>
-const NllLossKernels<T>& nll_loss() {
-  static constexpr NllLossKernels<T> kernels{forward<T>, backward<T>};
-  return kernels;
+template <>
+const NllLossKernels<float>* table() {
+  return &nll_loss<float>;
 }
-template const NllLossKernels<float>& nll_loss();
-template const NllLossKernels<double>& nll_loss();
+template <>
+const NllLossKernels<double>* table() {
+  return &nll_loss<double>;
+}
 
 }  // namespace kg::kernels::cpu

@@ -76,7 +76,7 @@ double sum_of_everything(const T* input, std::int64_t count) {
 }
 
 template <class T>
-void sum(const ReduceProblem& p, double scale, const T* input, T* output, Stream) {
+void sum(const ReduceProblem& p, double scale, const T* input, T* output) {
   const Walk walk(p);
   if (walk.reduces_run && p.output_count == 1 && walk.reduced.count == 1) {
     *output = static_cast<T>(scale * sum_of_everything(input, walk.run));
@@ -102,14 +102,18 @@ void sum(const ReduceProblem& p, double scale, const T* input, T* output, Stream
       });
 }
 
+template <class T>
+constexpr ReduceKernels<T> reduce{sum<T>};
+
 }  // namespace
 
-template <class T>
-const ReduceKernels<T>& reduce() {
-  static constexpr ReduceKernels<T> kernels{sum<T>};
-  return kernels;
+template <>
+const ReduceKernels<float>* table() {
+  return &reduce<float>;
 }
-template const ReduceKernels<float>& reduce();
-template const ReduceKernels<double>& reduce();
+template <>
+const ReduceKernels<double>* table() {
+  return &reduce<double>;
+}
 
 }  // namespace kg::kernels::cpu

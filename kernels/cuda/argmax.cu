@@ -46,19 +46,23 @@ __global__ void __launch_bounds__(block_size)
 }
 
 template <class T>
-void forward(std::int64_t rows, std::int64_t columns, const T* input, std::int64_t* output, Stream stream) {
-  launch<argmax_kernel<T>>(row_grid(rows, columns, block_size), stream, rows, columns, lanes_per_row(columns),
-                           input, output);
+void forward(std::int64_t rows, std::int64_t columns, const T* input, std::int64_t* output) {
+  launch<argmax_kernel<T>>(row_grid(rows, columns, block_size), rows, columns, lanes_per_row(columns), input,
+                           output);
 }
+
+template <class T>
+constexpr ArgmaxKernels<T> argmax{forward<T>};
 
 }  // namespace
 
-template <class T>
-const ArgmaxKernels<T>& argmax() {
-  static constexpr ArgmaxKernels<T> kernels{forward<T>};
-  return kernels;
+template <>
+const ArgmaxKernels<float>* table() {
+  return &argmax<float>;
 }
-template const ArgmaxKernels<float>& argmax();
-template const ArgmaxKernels<double>& argmax();
+template <>
+const ArgmaxKernels<double>* table() {
+  return &argmax<double>;
+}
 
 }  // namespace kg::kernels::cuda

@@ -82,31 +82,34 @@ Divisor<T> divisor_of(const Pool2dProblem& p, bool count_include_pad) {
 }
 
 template <class T>
-void forward(const Pool2dProblem& p, bool count_include_pad, const T* input, T* output, Stream stream) {
-  if (is_global(p)) return global_avg_pool2d<T>().forward(p.planes, p.h * p.w, input, output, stream);
+void forward(const Pool2dProblem& p, bool count_include_pad, const T* input, T* output) {
+  if (is_global(p)) return table<GlobalAvgPool2dKernels<T>>()->forward(p.planes, p.h * p.w, input, output);
   const std::int64_t count = p.planes * p.out_h() * p.out_w();
-  launch<avg_pool2d_forward_kernel<T>>(grid_for<block_size>(count), stream, PoolWindows("avg_pool2d", p),
+  launch<avg_pool2d_forward_kernel<T>>(grid_for<block_size>(count), PoolWindows("avg_pool2d", p),
                                        divisor_of<T>(p, count_include_pad), count, input, output);
 }
 
 template <class T>
-void backward(const Pool2dProblem& p, bool count_include_pad, const T* grad_output, T* grad_input,
-              Stream stream) {
+void backward(const Pool2dProblem& p, bool count_include_pad, const T* grad_output, T* grad_input) {
   if (is_global(p))
-    return global_avg_pool2d<T>().backward(p.planes, p.h * p.w, grad_output, grad_input, stream);
+    return table<GlobalAvgPool2dKernels<T>>()->backward(p.planes, p.h * p.w, grad_output, grad_input);
   const std::int64_t count = p.planes * p.h * p.w;
-  launch<avg_pool2d_backward_kernel<T>>(grid_for<block_size>(count), stream, PoolWindows("avg_pool2d", p),
+  launch<avg_pool2d_backward_kernel<T>>(grid_for<block_size>(count), PoolWindows("avg_pool2d", p),
                                         divisor_of<T>(p, count_include_pad), count, grad_output, grad_input);
 }
 
+template <class T>
+constexpr AvgPool2dKernels<T> avg_pool2d{forward<T>, backward<T>};
+
 }  // namespace
 
-template <class T>
-const AvgPool2dKernels<T>& avg_pool2d() {
-  static constexpr AvgPool2dKernels<T> kernels{forward<T>, backward<T>};
-  return kernels;
+template <>
+const AvgPool2dKernels<float>* table() {
+  return &avg_pool2d<float>;
 }
-template const AvgPool2dKernels<float>& avg_pool2d();
-template const AvgPool2dKernels<double>& avg_pool2d();
+template <>
+const AvgPool2dKernels<double>* table() {
+  return &avg_pool2d<double>;
+}
 
 }  // namespace kg::kernels::cuda

@@ -10,7 +10,7 @@
 #include "kernels/cuda/common/shared_memory.h"
 #include "kernels/cuda/dropout.h"
 #include "kernels/graph.h"
-#include "kernels/unsupported.h"
+#include "kernels/table.h"
 
 /// Batch normalisation with its element-wise neighbours. With x = relu_before(input), for each channel
 ///
@@ -588,10 +588,10 @@ Neighbours<T> neighbours_of(const BatchNormProblem& p) {
 template <class T>
 void forward_training(const BatchNormProblem& p, const T* input, const T* gamma, const T* beta,
                       double momentum, T* running_mean, T* running_var, std::int64_t* num_batches_tracked,
-                      T* mean, T* inv_std, T* output, Stream stream) {
+                      T* mean, T* inv_std, T* output) {
   // Without channels there is no block that could count the batch.
   if (p.channels == 0 && num_batches_tracked)
-    advance_counter(reinterpret_cast<std::uint64_t*>(num_batches_tracked), 1, stream);
+    advance_counter(reinterpret_cast<std::uint64_t*>(num_batches_tracked), 1);
   const Layout layout = layout_of(p);
   const Neighbours<T> neighbours = neighbours_of<T>(p);
   const double count = static_cast<double>(p.n * p.plane);
@@ -610,23 +610,22 @@ void forward_training(const BatchNormProblem& p, const T* input, const T* gamma,
                        .inv_std = inv_std,
                        .output = output};
   if (layout.slices == 1) {
-    launch<batch_norm_training_kernel<T, true>>(grid_for<T, Channel<T>>(layout), stream, layout, neighbours,
+    launch<batch_norm_training_kernel<T, true>>(grid_for<T, Channel<T>>(layout), layout, neighbours,
                                                 arguments);
     return;
   }
-  const Scratch<SliceMoments> partials(layout.channels * layout.slices, stream);
-  launch<batch_norm_moments_kernel<T>>(grid_for<T>(layout), stream, layout, neighbours, input,
-                                       partials.data());
+  const Scratch<SliceMoments> partials(layout.channels * layout.slices);
+  launch<batch_norm_moments_kernel<T>>(grid_for<T>(layout), layout, neighbours, input, partials.data());
   arguments.partials = partials.data();
-  launch<batch_norm_training_kernel<T, false>>(grid_for<T, Channel<T>>(layout), stream, layout, neighbours,
+  launch<batch_norm_training_kernel<T, false>>(grid_for<T, Channel<T>>(layout), layout, neighbours,
                                                arguments);
 }
 
 template <class T>
 void forward_inference(const BatchNormProblem& p, const T* input, const T* gamma, const T* beta,
-                       const T* mean, const T* var, T* inv_std, T* output, Stream stream) {
+                       const T* mean, const T* var, T* inv_std, T* output) {
   const Layout layout = layout_of(p);
-  launch<batch_norm_inference_kernel<T>>(grid_for<T>(layout), stream, layout, neighbours_of<T>(p),
+  launch<batch_norm_inference_kernel<T>>(grid_for<T>(layout), layout, neighbours_of<T>(p),
                                          Inference<T>{.input = input,
                                                       .gamma = gamma,
                                                       .beta = beta,
@@ -640,7 +639,7 @@ void forward_inference(const BatchNormProblem& p, const T* input, const T* gamma
 template <class T>
 void backward(const BatchNormProblem& p, bool batch_statistics, const T* input, const T* grad_output,
               const T* gamma, const T* beta, const T* mean, const T* inv_std, T* grad_input, T* grad_gamma,
-              T* grad_beta, Stream stream) {
+              T* grad_beta) {
   const Layout layout = layout_of(p);
   const Neighbours<T> neighbours = neighbours_of<T>(p);
   Backward<T> arguments{.input = input,
@@ -656,27 +655,31 @@ void backward(const BatchNormProblem& p, bool batch_statistics, const T* input, 
                         .grad_beta = grad_beta};
   const Grid grid = grid_for<T, Correction<T>>(layout);
   if (layout.slices == 1) {
-    launch<batch_norm_backward_kernel<T, true>>(grid, stream, layout, neighbours, arguments);
+    launch<batch_norm_backward_kernel<T, true>>(grid, layout, neighbours, arguments);
     return;
   }
   const bool summed = batch_statistics || grad_gamma;
-  const Scratch<GradientSums> partials(summed ? layout.channels * layout.slices : 0, stream);
+  const Scratch<GradientSums> partials(summed ? layout.channels * layout.slices : 0);
   if (summed) {
-    launch<batch_norm_gradient_sums_kernel<T>>(grid_for<T>(layout), stream, layout, neighbours, arguments,
+    launch<batch_norm_gradient_sums_kernel<T>>(grid_for<T>(layout), layout, neighbours, arguments,
                                                partials.data());
     arguments.partials = partials.data();
   }
-  launch<batch_norm_backward_kernel<T, false>>(grid, stream, layout, neighbours, arguments);
+  launch<batch_norm_backward_kernel<T, false>>(grid, layout, neighbours, arguments);
 }
+
+template <class T>
+constexpr BatchNormKernels<T> batch_norm{forward_training<T>, forward_inference<T>, backward<T>};
 
 }  // namespace
 
-template <class T>
-const BatchNormKernels<T>& batch_norm() {
-  static constexpr BatchNormKernels<T> kernels{forward_training<T>, forward_inference<T>, backward<T>};
-  return kernels;
+template <>
+const BatchNormKernels<float>* table() {
+  return &batch_norm<float>;
 }
-template const BatchNormKernels<float>& batch_norm();
-template const BatchNormKernels<double>& batch_norm();
+template <>
+const BatchNormKernels<double>* table() {
+  return &batch_norm<double>;
+}
 
 }  // namespace kg::kernels::cuda

@@ -12,28 +12,30 @@ namespace kg::kernels::cuda {
 namespace {
 
 template <class T>
-void forward(const Conv2dProblem& problem, const T* input, const T* weight, const T* bias, T* output,
-             Stream stream) {
-  if (!conv2d_forward_tiled(problem, input, weight, bias, output, stream))
-    conv2d_forward_general(problem, input, weight, bias, output, stream);
+void forward(const Conv2dProblem& problem, const T* input, const T* weight, const T* bias, T* output) {
+  if (!conv2d_forward_tiled(problem, input, weight, bias, output))
+    conv2d_forward_general(problem, input, weight, bias, output);
 }
 
 template <class T>
-void backward_input(const Conv2dProblem& problem, const T* grad_output, const T* weight, T* grad_input,
-                    Stream stream) {
-  if (!conv2d_backward_input_tiled(problem, grad_output, weight, grad_input, stream))
-    conv2d_backward_input_general(problem, grad_output, weight, grad_input, stream);
+void backward_input(const Conv2dProblem& problem, const T* grad_output, const T* weight, T* grad_input) {
+  if (!conv2d_backward_input_tiled(problem, grad_output, weight, grad_input))
+    conv2d_backward_input_general(problem, grad_output, weight, grad_input);
 }
+
+template <class T>
+constexpr Conv2dKernels<T> conv2d{forward<T>, backward_input<T>, conv2d_backward_weight<T>,
+                                  conv2d_backward_bias<T>};
 
 }  // namespace
 
-template <class T>
-const Conv2dKernels<T>& conv2d() {
-  static constexpr Conv2dKernels<T> kernels{forward<T>, backward_input<T>, conv2d_backward_weight<T>,
-                                            conv2d_backward_bias<T>};
-  return kernels;
+template <>
+const Conv2dKernels<float>* table() {
+  return &conv2d<float>;
 }
-template const Conv2dKernels<float>& conv2d();
-template const Conv2dKernels<double>& conv2d();
+template <>
+const Conv2dKernels<double>* table() {
+  return &conv2d<double>;
+}
 
 }  // namespace kg::kernels::cuda

@@ -76,10 +76,9 @@ __global__ void __launch_bounds__(1024)
 
 /// Calls first_pass(rows) with where to write [slices][count] sums, and adds the slices up into `result`.
 template <class T, class FirstPass>
-void sum_in_slices(std::int64_t slices, std::int64_t count, T* result, Stream stream,
-                   const FirstPass& first_pass) {
+void sum_in_slices(std::int64_t slices, std::int64_t count, T* result, const FirstPass& first_pass) {
   if (slices == 1) return first_pass(result);
-  const Scratch<T> partial(slices * count, stream);
+  const Scratch<T> partial(slices * count);
   first_pass(partial.data());
   // A chain of at most 16 slices a warp, while there are warps.
   const unsigned threads =
@@ -87,7 +86,7 @@ void sum_in_slices(std::int64_t slices, std::int64_t count, T* result, Stream st
   launch<conv2d_backward_sum_slices_kernel<T>>({.blocks = block_count(ceil_div(count, warp_size)),
                                                 .threads = threads,
                                                 .shared_bytes = SharedLayout().array<T>(threads).bytes()},
-                                               stream, slices, count, partial.data(), result);
+                                               slices, count, partial.data(), result);
 }
 
 // ---- Weight gradient, tiled ----
@@ -446,8 +445,7 @@ std::int64_t share_out_tiles(Tiling& tiling) {
 }
 
 template <class T, int kernel>
-void backward_weight_tiled(const Conv2dProblem& p, const T* input, const T* grad_output, T* grad_weight,
-                           Stream stream) {
+void backward_weight_tiled(const Conv2dProblem& p, const T* input, const T* grad_output, T* grad_weight) {
   Tiling tiling{};
   share_out_channels<T, kernel>(p, tiling);
   cut_images<T, kernel>(p, tiling);
@@ -456,13 +454,13 @@ void backward_weight_tiled(const Conv2dProblem& p, const T* input, const T* grad
   choose_vectors(grad_output, 0, tiling.tile_w, tiling.gradient);
 
   const std::int64_t weights = p.c_out * tiling.c_in * Unit<kernel>::taps;
-  sum_in_slices(slices * tiling.parts, weights, grad_weight, stream, [&](T* partial) {
+  sum_in_slices(slices * tiling.parts, weights, grad_weight, [&](T* partial) {
     launch<conv2d_backward_weight_tiled_kernel<T, kernel>>(
         {.blocks = block_count(slices * tiling.blocks_per_slice()),
          .threads = tiled_threads<T>,
          .shared_bytes =
              SharedLayout().array<T>(static_cast<std::size_t>(shared_elements<kernel>(tiling))).bytes()},
-        stream, tiling, input, grad_output, partial);
+        tiling, input, grad_output, partial);
   });
 }
 
@@ -581,8 +579,7 @@ Slicing slice_items(std::int64_t items, std::int64_t threads, std::int64_t terms
 }
 
 template <class T, int taps>
-void backward_weight_general(const Conv2dProblem& p, const T* input, const T* grad_output, T* grad_weight,
-                             Stream stream) {
+void backward_weight_general(const Conv2dProblem& p, const T* input, const T* grad_output, T* grad_weight) {
   General general{.c_in = p.c_in / p.groups,
                   .c_out = p.c_out / p.groups,
                   .groups = p.groups,
@@ -610,12 +607,12 @@ void backward_weight_general(const Conv2dProblem& p, const T* input, const T* gr
   general.pixels_per_slice = slicing.items_per_slice;
   general.step = general.pixel(threads);
   const std::size_t shared_sums = threads / warp_size * general_outputs * taps;
-  sum_in_slices(slicing.slices, p.c_out * general.c_in * p.k_h * p.k_w, grad_weight, stream, [&](T* partial) {
+  sum_in_slices(slicing.slices, p.c_out * general.c_in * p.k_h * p.k_w, grad_weight, [&](T* partial) {
     launch<conv2d_backward_weight_general_kernel<T, taps>>(
         {.blocks = block_count(slicing.slices * blocks),
          .threads = threads,
          .shared_bytes = SharedLayout().array<T>(shared_sums).bytes()},
-        stream, general, input, grad_output, partial);
+        general, input, grad_output, partial);
   });
 }
 
@@ -652,34 +649,33 @@ __global__ void __launch_bounds__(bias_threads)
 }  // namespace
 
 template <class T>
-void conv2d_backward_weight(const Conv2dProblem& p, const T* input, const T* grad_output, T* grad_weight,
-                            Stream stream) {
+void conv2d_backward_weight(const Conv2dProblem& p, const T* input, const T* grad_output, T* grad_weight) {
   if (p.c_in == 0 || p.c_out == 0) return;
   if (tiling_fits(p))
-    return p.k_w == 1 ? backward_weight_tiled<T, 1>(p, input, grad_output, grad_weight, stream)
-                      : backward_weight_tiled<T, 3>(p, input, grad_output, grad_weight, stream);
+    return p.k_w == 1 ? backward_weight_tiled<T, 1>(p, input, grad_output, grad_weight)
+                      : backward_weight_tiled<T, 3>(p, input, grad_output, grad_weight);
   // Three taps at a time are right for rows of 3 and waste little with longer ones.
-  if (p.k_w == 1) return backward_weight_general<T, 1>(p, input, grad_output, grad_weight, stream);
-  backward_weight_general<T, 3>(p, input, grad_output, grad_weight, stream);
+  if (p.k_w == 1) return backward_weight_general<T, 1>(p, input, grad_output, grad_weight);
+  backward_weight_general<T, 3>(p, input, grad_output, grad_weight);
 }
 
 template <class T>
-void conv2d_backward_bias(const Conv2dProblem& p, const T* grad_output, T* grad_bias, Stream stream) {
+void conv2d_backward_bias(const Conv2dProblem& p, const T* grad_output, T* grad_bias) {
   const std::int64_t plane = p.out_h() * p.out_w(), packs = p.n * ceil_div(plane, pack_size<T>);
   const unsigned threads = threads_for(packs, bias_threads);
   const Slicing slicing = slice_items(packs, threads, pack_size<T>, p.c_out);
-  sum_in_slices(slicing.slices, p.c_out, grad_bias, stream, [&](T* partial) {
+  sum_in_slices(slicing.slices, p.c_out, grad_bias, [&](T* partial) {
     launch<conv2d_backward_bias_kernel<T>>({.blocks = block_count(slicing.slices * p.c_out),
                                             .threads = threads,
                                             .shared_bytes = SharedLayout().array<T>(reduce_scratch).bytes()},
-                                           stream, p.c_out, plane, packs, slicing.items_per_slice,
-                                           grad_output, partial);
+                                           p.c_out, plane, packs, slicing.items_per_slice, grad_output,
+                                           partial);
   });
 }
 
-template void conv2d_backward_weight(const Conv2dProblem&, const float*, const float*, float*, Stream);
-template void conv2d_backward_weight(const Conv2dProblem&, const double*, const double*, double*, Stream);
-template void conv2d_backward_bias(const Conv2dProblem&, const float*, float*, Stream);
-template void conv2d_backward_bias(const Conv2dProblem&, const double*, double*, Stream);
+template void conv2d_backward_weight(const Conv2dProblem&, const float*, const float*, float*);
+template void conv2d_backward_weight(const Conv2dProblem&, const double*, const double*, double*);
+template void conv2d_backward_bias(const Conv2dProblem&, const float*, float*);
+template void conv2d_backward_bias(const Conv2dProblem&, const double*, double*);
 
 }  // namespace kg::kernels::cuda

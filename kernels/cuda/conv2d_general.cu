@@ -108,24 +108,22 @@ Grid grid_for(std::int64_t elements, std::source_location where = std::source_lo
 }  // namespace
 
 template <class T>
-void conv2d_forward_general(const Conv2dProblem& p, const T* input, const T* weight, const T* bias, T* output,
-                            Stream stream) {
-  launch<conv2d_forward_general_kernel<T>>(grid_for(p.n * p.c_out * p.out_h() * p.out_w()), stream, p,
-                                           p.out_h(), p.out_w(), input, weight, bias, output);
+void conv2d_forward_general(const Conv2dProblem& p, const T* input, const T* weight, const T* bias,
+                            T* output) {
+  launch<conv2d_forward_general_kernel<T>>(grid_for(p.n * p.c_out * p.out_h() * p.out_w()), p, p.out_h(),
+                                           p.out_w(), input, weight, bias, output);
 }
-template void conv2d_forward_general(const Conv2dProblem&, const float*, const float*, const float*, float*,
-                                     Stream);
+template void conv2d_forward_general(const Conv2dProblem&, const float*, const float*, const float*, float*);
 template void conv2d_forward_general(const Conv2dProblem&, const double*, const double*, const double*,
-                                     double*, Stream);
+                                     double*);
 
 template <class T>
 void conv2d_backward_input_general(const Conv2dProblem& p, const T* grad_output, const T* weight,
-                                   T* grad_input, Stream stream) {
-  launch<conv2d_backward_input_general_kernel<T>>(grid_for(p.n * p.c_in * p.h * p.w), stream, p, p.out_h(),
-                                                  p.out_w(), grad_output, weight, grad_input);
+                                   T* grad_input) {
+  launch<conv2d_backward_input_general_kernel<T>>(grid_for(p.n * p.c_in * p.h * p.w), p, p.out_h(), p.out_w(),
+                                                  grad_output, weight, grad_input);
 }
-template void conv2d_backward_input_general(const Conv2dProblem&, const float*, const float*, float*, Stream);
-template void conv2d_backward_input_general(const Conv2dProblem&, const double*, const double*, double*,
-                                            Stream);
+template void conv2d_backward_input_general(const Conv2dProblem&, const float*, const float*, float*);
+template void conv2d_backward_input_general(const Conv2dProblem&, const double*, const double*, double*);
 
 }  // namespace kg::kernels::cuda

@@ -314,9 +314,9 @@ int run_width(const Correlation& c, const T* source) {
 
 template <int size, int rows, class T>
 void launch_tiled(const Tiling& t, const Access& access, const T* source, const T* weight, const T* bias,
-                  T* result, Stream stream) {
+                  T* result) {
   if constexpr (rows > 1)
-    if (t.rows < rows) return launch_tiled<size, rows / 2>(t, access, source, weight, bias, result, stream);
+    if (t.rows < rows) return launch_tiled<size, rows / 2>(t, access, source, weight, bias, result);
   launch<conv2d_tiled_kernel<T, size, rows>>(
       {.blocks = block_count(t.blocks()),
        .threads = dim3(static_cast<unsigned>(t.pairs * t.neighbour_quads), static_cast<unsigned>(t.steps),
@@ -325,13 +325,12 @@ void launch_tiled(const Tiling& t, const Access& access, const T* source, const 
                            .array<T>(static_cast<std::size_t>(t.tile_size()))
                            .template array<T>(static_cast<std::size_t>(t.weights_size()))
                            .bytes()},
-      stream, t, access, source, weight, bias, result);
+      t, access, source, weight, bias, result);
 }
 
 /// Returns false, with nothing done, if the correlation is not one for the tiled kernel.
 template <class T>
-bool correlate(const Correlation& c, const T* source, const T* weight, const T* bias, T* result,
-               Stream stream) {
+bool correlate(const Correlation& c, const T* source, const T* weight, const T* bias, T* result) {
   if (c.n * c.c_out * c.out_h * c.out_w == 0) return true;
   const int size = known_size(c), rows = conv2d_rows_per_thread(c, max_rows<T>(size));
   const Access access{.run = run_width(c, source),
@@ -340,16 +339,16 @@ bool correlate(const Correlation& c, const T* source, const T* weight, const T* 
   if (!t) return false;
   switch (size) {
     case 1:
-      launch_tiled<1, max_rows<T>(1)>(*t, access, source, weight, bias, result, stream);
+      launch_tiled<1, max_rows<T>(1)>(*t, access, source, weight, bias, result);
       break;
     case 3:
-      launch_tiled<3, max_rows<T>(3)>(*t, access, source, weight, bias, result, stream);
+      launch_tiled<3, max_rows<T>(3)>(*t, access, source, weight, bias, result);
       break;
     case 5:
-      launch_tiled<5, max_rows<T>(5)>(*t, access, source, weight, bias, result, stream);
+      launch_tiled<5, max_rows<T>(5)>(*t, access, source, weight, bias, result);
       break;
     default:
-      launch_tiled<0, max_rows<T>(0)>(*t, access, source, weight, bias, result, stream);
+      launch_tiled<0, max_rows<T>(0)>(*t, access, source, weight, bias, result);
   }
   return true;
 }
@@ -359,23 +358,20 @@ bool is_dense(const Conv2dProblem& p) { return p.stride_h == 1 && p.stride_w == 
 }  // namespace
 
 template <class T>
-bool conv2d_forward_tiled(const Conv2dProblem& p, const T* input, const T* weight, const T* bias, T* output,
-                          Stream stream) {
-  return is_dense(p) && correlate(forward_correlation(p), input, weight, bias, output, stream);
+bool conv2d_forward_tiled(const Conv2dProblem& p, const T* input, const T* weight, const T* bias, T* output) {
+  return is_dense(p) && correlate(forward_correlation(p), input, weight, bias, output);
 }
-template bool conv2d_forward_tiled(const Conv2dProblem&, const float*, const float*, const float*, float*,
-                                   Stream);
-template bool conv2d_forward_tiled(const Conv2dProblem&, const double*, const double*, const double*, double*,
-                                   Stream);
+template bool conv2d_forward_tiled(const Conv2dProblem&, const float*, const float*, const float*, float*);
+template bool conv2d_forward_tiled(const Conv2dProblem&, const double*, const double*, const double*,
+                                   double*);
 
 template <class T>
-bool conv2d_backward_input_tiled(const Conv2dProblem& p, const T* grad_output, const T* weight, T* grad_input,
-                                 Stream stream) {
+bool conv2d_backward_input_tiled(const Conv2dProblem& p, const T* grad_output, const T* weight,
+                                 T* grad_input) {
   return is_dense(p) && correlate(backward_input_correlation(p), grad_output, weight,
-                                  static_cast<const T*>(nullptr), grad_input, stream);
+                                  static_cast<const T*>(nullptr), grad_input);
 }
-template bool conv2d_backward_input_tiled(const Conv2dProblem&, const float*, const float*, float*, Stream);
-template bool conv2d_backward_input_tiled(const Conv2dProblem&, const double*, const double*, double*,
-                                          Stream);
+template bool conv2d_backward_input_tiled(const Conv2dProblem&, const float*, const float*, float*);
+template bool conv2d_backward_input_tiled(const Conv2dProblem&, const double*, const double*, double*);
 
 }  // namespace kg::kernels::cuda

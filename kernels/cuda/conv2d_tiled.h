@@ -1,7 +1,6 @@
 #pragma once
 
 #include "kernels/conv2d.h"
-#include "kernels/stream.h"
 
 namespace kg::kernels::cuda {
 
@@ -9,11 +8,11 @@ namespace kg::kernels::cuda {
 /// done, for the others. Defined for float and double.
 template <class T>
 bool conv2d_forward_tiled(const Conv2dProblem& problem, const T* input, const T* weight, const T* bias,
-                          T* output, Stream stream);
+                          T* output);
 
 /// Conv2dKernels<T>::backward_input, likewise.
 template <class T>
 bool conv2d_backward_input_tiled(const Conv2dProblem& problem, const T* grad_output, const T* weight,
-                                 T* grad_input, Stream stream);
+                                 T* grad_input);
 
 }  // namespace kg::kernels::cuda

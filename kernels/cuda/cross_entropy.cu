@@ -78,40 +78,44 @@ __global__ void __launch_bounds__(backward_block_size)
 
 template <class T>
 void forward(std::int64_t rows, std::int64_t classes, double scale, const T* logits,
-             const std::int64_t* labels, T* loss, Stream stream) {
+             const std::int64_t* labels, T* loss) {
   Grid grid = row_grid(rows, classes, forward_block_size);
   grid.shared_bytes = block_sum_bytes;
   // One block even without rows: the loss is written in any case.
   grid.blocks = std::max(grid.blocks.x, 1u);
   const auto sum_rows = [&](T* losses) {
-    launch<cross_entropy_forward_kernel<T>>(grid, stream, rows, classes, lanes_per_row(classes), scale,
-                                            logits, labels, losses);
+    launch<cross_entropy_forward_kernel<T>>(grid, rows, classes, lanes_per_row(classes), scale, logits,
+                                            labels, losses);
   };
   if (grid.blocks.x == 1) return sum_rows(loss);
-  const Scratch<T> losses(grid.blocks.x, stream);
+  const Scratch<T> losses(grid.blocks.x);
   sum_rows(losses.data());
   launch<cross_entropy_sum_kernel<T>>({.blocks = 1,
                                        .threads = threads_for(grid.blocks.x, forward_block_size),
                                        .shared_bytes = block_sum_bytes},
-                                      stream, grid.blocks.x, losses.data(), loss);
+                                      grid.blocks.x, losses.data(), loss);
 }
 
 template <class T>
 void backward(std::int64_t rows, std::int64_t classes, double scale, const T* grad_loss, const T* logits,
-              const std::int64_t* labels, T* grad_logits, Stream stream) {
-  launch<cross_entropy_backward_kernel<T>>(row_grid(rows, classes, backward_block_size), stream, rows,
-                                           classes, lanes_per_row(classes), scale, grad_loss, logits, labels,
+              const std::int64_t* labels, T* grad_logits) {
+  launch<cross_entropy_backward_kernel<T>>(row_grid(rows, classes, backward_block_size), rows, classes,
+                                           lanes_per_row(classes), scale, grad_loss, logits, labels,
                                            grad_logits);
 }
 
+template <class T>
+constexpr CrossEntropyKernels<T> cross_entropy{forward<T>, backward<T>};
+
 }  // namespace
 
-template <class T>
-const CrossEntropyKernels<T>& cross_entropy() {
-  static constexpr CrossEntropyKernels<T> kernels{forward<T>, backward<T>};
-  return kernels;
+template <>
+const CrossEntropyKernels<float>* table() {
+  return &cross_entropy<float>;
 }
-template const CrossEntropyKernels<float>& cross_entropy();
-template const CrossEntropyKernels<double>& cross_entropy();
+template <>
+const CrossEntropyKernels<double>* table() {
+  return &cross_entropy<double>;
+}
 
 }  // namespace kg::kernels::cuda

@@ -32,30 +32,24 @@ const std::string& obstacle() {
   return found;
 }
 
-/// The stream that stands behind an empty kg::kernels::Stream. Non-blocking: it does not wait for CUDA's
-/// default stream, which somebody else in the program may be using.
-cudaStream_t own_stream() {
-  static const cudaStream_t stream = [] {
-    if (!is_available()) throw Error("cuda is not available: " + unavailable_reason());
-    // Memory that is released goes to whoever allocates next, not back to the system at every
-    // synchronisation.
-    cudaMemPool_t pool = nullptr;
-    check(cudaDeviceGetDefaultMemPool(&pool, 0), "cudaDeviceGetDefaultMemPool");
-    std::uint64_t keep_all = UINT64_MAX;
-    check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep_all),
-          "cudaMemPoolSetAttribute");
-    cudaStream_t created = nullptr;
-    check(cudaStreamCreateWithFlags(&created, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
-    return created;
-  }();
-  return stream;
+cudaStream_t make_stream() {
+  if (!is_available()) throw Error("cuda is not available: " + unavailable_reason());
+  // Memory that is released goes to whoever allocates next, not back to the system at every
+  // synchronisation.
+  cudaMemPool_t pool = nullptr;
+  check(cudaDeviceGetDefaultMemPool(&pool, 0), "cudaDeviceGetDefaultMemPool");
+  std::uint64_t keep_all = UINT64_MAX;
+  check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep_all), "cudaMemPoolSetAttribute");
+  cudaStream_t created = nullptr;
+  check(cudaStreamCreateWithFlags(&created, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  return created;
 }
 
-void* allocate(std::size_t bytes, Stream stream) {
+void* allocate(std::size_t bytes) {
   const Turn turn;
   void* memory = nullptr;
   // Never 0 bytes: as on the CPU, every tensor has an address of its own.
-  const cudaError_t code = cudaMallocAsync(&memory, bytes > 0 ? bytes : 1, stream_of(stream));
+  const cudaError_t code = cudaMallocAsync(&memory, bytes > 0 ? bytes : 1, stream());
   if (code == cudaErrorMemoryAllocation) {
     cudaGetLastError();  // or the next launch would report it again
     throw std::bad_alloc();
@@ -65,8 +59,8 @@ void* allocate(std::size_t bytes, Stream stream) {
   return memory;
 }
 
-void release_bytes(void* memory, std::size_t, Stream stream) noexcept {
-  if (memory) release(memory, stream);
+void release_bytes(void* memory, std::size_t) noexcept {
+  if (memory) release(memory);
 }
 
 /// A copy from or to the host would be recorded with the host's address, which means nothing at the replay.
@@ -74,38 +68,39 @@ void refuse_in_recording(const char* what) {
   if (is_recording()) throw Error(std::string("cuda: ") + what + " while work is being recorded for a graph");
 }
 
-void copy_from_host(void* device, const void* host, std::size_t bytes, Stream stream) {
+void copy_from_host(void* device, const void* host, std::size_t bytes) {
   if (bytes == 0) return;
   refuse_in_recording("a copy from the host");
   const Turn turn;
   // The runtime has read pageable memory when the call returns, so the caller may overwrite it.
-  check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream_of(stream)), "cudaMemcpyAsync");
+  check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream()), "cudaMemcpyAsync");
 }
 
-void synchronize(Stream stream) {
+void synchronize() {
   refuse_in_recording("waiting for the device");
   const Turn turn;
-  check(cudaStreamSynchronize(stream_of(stream)), "cudaStreamSynchronize");
+  check(cudaStreamSynchronize(stream()), "cudaStreamSynchronize");
 }
 
-void copy_to_host(void* host, const void* device, std::size_t bytes, Stream stream) {
+void copy_to_host(void* host, const void* device, std::size_t bytes) {
   if (bytes == 0) return;
   refuse_in_recording("a copy to the host");
   const Turn turn;
-  check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream_of(stream)), "cudaMemcpyAsync");
-  synchronize(stream);
+  check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream()), "cudaMemcpyAsync");
+  synchronize();
 }
 
-void copy_within(void* to, const void* from, std::size_t bytes, Stream stream) {
+void copy_within(void* to, const void* from, std::size_t bytes) {
   if (bytes == 0) return;
   const Turn turn;
-  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_of(stream)), "cudaMemcpyAsync");
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream()), "cudaMemcpyAsync");
 }
 
 }  // namespace
 
-cudaStream_t stream_of(Stream stream) {
-  return stream.handle ? static_cast<cudaStream_t>(stream.handle) : own_stream();
+cudaStream_t stream() {
+  static const cudaStream_t made = make_stream();
+  return made;
 }
 
 bool is_available() { return obstacle().empty(); }

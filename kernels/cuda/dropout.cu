@@ -26,19 +26,23 @@ __global__ void __launch_bounds__(block_size)
 }
 
 template <class T>
-void apply(const DropoutProblem& problem, std::int64_t count, const T* input, T* output, Stream stream) {
-  launch<dropout_apply_kernel<T>>(grid_for<block_size>(ceil_div(count, quad_size)), stream,
-                                  DropoutMask<T>(problem), count, input, output);
+void apply(const DropoutProblem& problem, std::int64_t count, const T* input, T* output) {
+  launch<dropout_apply_kernel<T>>(grid_for<block_size>(ceil_div(count, quad_size)), DropoutMask<T>(problem),
+                                  count, input, output);
 }
+
+template <class T>
+constexpr DropoutKernels<T> dropout{apply<T>};
 
 }  // namespace
 
-template <class T>
-const DropoutKernels<T>& dropout() {
-  static constexpr DropoutKernels<T> kernels{apply<T>};
-  return kernels;
+template <>
+const DropoutKernels<float>* table() {
+  return &dropout<float>;
 }
-template const DropoutKernels<float>& dropout();
-template const DropoutKernels<double>& dropout();
+template <>
+const DropoutKernels<double>* table() {
+  return &dropout<double>;
+}
 
 }  // namespace kg::kernels::cuda

@@ -124,40 +124,44 @@ __global__ void __launch_bounds__(block_size)
 }
 
 template <class T>
-void fill(std::int64_t count, double value, T* output, Stream stream) {
-  launch<elementwise_fill_kernel<T>>(grid_for<block_size>(ceil_div(count, pack_size<T>)), stream, count,
+void fill(std::int64_t count, double value, T* output) {
+  launch<elementwise_fill_kernel<T>>(grid_for<block_size>(ceil_div(count, pack_size<T>)), count,
                                      static_cast<T>(value), output);
 }
 
 template <class T>
-void scale(std::int64_t count, double factor, const T* input, T* output, Stream stream) {
-  launch<elementwise_scale_kernel<T>>(grid_for<block_size>(ceil_div(count, pack_size<T>)), stream, count,
+void scale(std::int64_t count, double factor, const T* input, T* output) {
+  launch<elementwise_scale_kernel<T>>(grid_for<block_size>(ceil_div(count, pack_size<T>)), count,
                                       static_cast<T>(factor), input, output);
 }
 
 template <class T>
-void accumulate(std::int64_t count, const T* input, T* accumulator, Stream stream) {
-  launch<elementwise_accumulate_kernel<T>>(grid_for<block_size>(ceil_div(count, pack_size<T>)), stream, count,
-                                           input, accumulator);
+void accumulate(std::int64_t count, const T* input, T* accumulator) {
+  launch<elementwise_accumulate_kernel<T>>(grid_for<block_size>(ceil_div(count, pack_size<T>)), count, input,
+                                           accumulator);
 }
 
 template <class T, class Combine>
-void combine(const BroadcastProblem& p, const T* a, const T* b, T* output, Stream stream) {
+void combine(const BroadcastProblem& p, const T* a, const T* b, T* output) {
   const BroadcastRows rows(p);
   const std::int64_t packs_per_row = ceil_div(rows.row.extent, pack_size<T>);
-  launch<elementwise_combine_kernel<T, Combine>>(grid_for<block_size>(rows.rows * packs_per_row), stream,
-                                                 rows, packs_per_row, a, b, output);
+  launch<elementwise_combine_kernel<T, Combine>>(grid_for<block_size>(rows.rows * packs_per_row), rows,
+                                                 packs_per_row, a, b, output);
 }
+
+template <class T>
+constexpr ElementwiseKernels<T> elementwise{fill<T>, combine<T, Add>, combine<T, Mul>, scale<T>,
+                                            accumulate<T>};
 
 }  // namespace
 
-template <class T>
-const ElementwiseKernels<T>& elementwise() {
-  static constexpr ElementwiseKernels<T> kernels{fill<T>, combine<T, Add>, combine<T, Mul>, scale<T>,
-                                                 accumulate<T>};
-  return kernels;
+template <>
+const ElementwiseKernels<float>* table() {
+  return &elementwise<float>;
 }
-template const ElementwiseKernels<float>& elementwise();
-template const ElementwiseKernels<double>& elementwise();
+template <>
+const ElementwiseKernels<double>* table() {
+  return &elementwise<double>;
+}
 
 }  // namespace kg::kernels::cuda

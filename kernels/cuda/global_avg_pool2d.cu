@@ -61,36 +61,39 @@ Grid grid_for(std::int64_t threads, std::source_location where = std::source_loc
 }
 
 template <class T, int lanes>
-void forward_with(std::int64_t planes, std::int64_t plane, const T* input, T* output, Stream stream) {
-  launch<global_avg_pool2d_forward_kernel<T, lanes>>(grid_for(planes * lanes), stream, planes, plane, input,
-                                                     output);
+void forward_with(std::int64_t planes, std::int64_t plane, const T* input, T* output) {
+  launch<global_avg_pool2d_forward_kernel<T, lanes>>(grid_for(planes * lanes), planes, plane, input, output);
 }
 
 template <class T>
-void forward(std::int64_t planes, std::int64_t plane, const T* input, T* output, Stream stream) {
+void forward(std::int64_t planes, std::int64_t plane, const T* input, T* output) {
   // From here on 32 lanes have at least 4 rounds of loads, in which at least 4/5 of them are busy.
   constexpr std::int64_t large = 128;
   if (plane < large)
-    forward_with<T, 8>(planes, plane, input, output, stream);
+    forward_with<T, 8>(planes, plane, input, output);
   else
-    forward_with<T, warp_size>(planes, plane, input, output, stream);
+    forward_with<T, warp_size>(planes, plane, input, output);
 }
 
 template <class T>
-void backward(std::int64_t planes, std::int64_t plane, const T* grad_output, T* grad_input, Stream stream) {
+void backward(std::int64_t planes, std::int64_t plane, const T* grad_output, T* grad_input) {
   const std::int64_t count = planes * plane;
-  launch<global_avg_pool2d_backward_kernel<T>>(grid_for(ceil_div(count, pack_size<T>)), stream, count, plane,
+  launch<global_avg_pool2d_backward_kernel<T>>(grid_for(ceil_div(count, pack_size<T>)), count, plane,
                                                grad_output, grad_input);
 }
 
+template <class T>
+constexpr GlobalAvgPool2dKernels<T> global_avg_pool2d{forward<T>, backward<T>};
+
 }  // namespace
 
-template <class T>
-const GlobalAvgPool2dKernels<T>& global_avg_pool2d() {
-  static constexpr GlobalAvgPool2dKernels<T> kernels{forward<T>, backward<T>};
-  return kernels;
+template <>
+const GlobalAvgPool2dKernels<float>* table() {
+  return &global_avg_pool2d<float>;
 }
-template const GlobalAvgPool2dKernels<float>& global_avg_pool2d();
-template const GlobalAvgPool2dKernels<double>& global_avg_pool2d();
+template <>
+const GlobalAvgPool2dKernels<double>* table() {
+  return &global_avg_pool2d<double>;
+}
 
 }  // namespace kg::kernels::cuda

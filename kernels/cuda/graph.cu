@@ -76,13 +76,13 @@ void take_turn_to_record() {
 }
 
 /// Ends the bookkeeping, releases what was put off, and lets the other threads go on.
-Recording finish_recording(Stream stream) noexcept {
+Recording finish_recording() noexcept {
   const std::lock_guard lock(turns().mutex);
   Recording finished = std::exchange(recording, {});
   for (void* memory : turns().put_off)
     // Not what another thread released of the recording's own, which went with it.
     if (std::ranges::find(finished.allocated, memory) == finished.allocated.end())
-      static_cast<void>(cudaFreeAsync(memory, stream_of(stream)));
+      static_cast<void>(cudaFreeAsync(memory, stream()));
   turns().put_off.clear();
   turns().recording = false;
   turns().changed.notify_all();
@@ -109,11 +109,11 @@ void note_allocation(void* memory) {
   if (recording.active) recording.allocated.push_back(memory);
 }
 
-void release(void* memory, Stream stream) noexcept {
+void release(void* memory) noexcept {
   const std::lock_guard lock(turns().mutex);  // no recording begins meanwhile
   if (!turns().recording || std::erase(recording.allocated, memory) > 0) {
     // Failure means that the context is broken or, at the program's end, gone; memory goes with it.
-    static_cast<void>(cudaFreeAsync(memory, stream_of(stream)));
+    static_cast<void>(cudaFreeAsync(memory, stream()));
     return;
   }
   recording.released_others = recording.active;
@@ -124,25 +124,24 @@ void release(void* memory, Stream stream) noexcept {
   }
 }
 
-void begin_capture(Stream stream) {
+void begin_capture() {
   take_turn_to_record();
   try {
     // Thread-local: what other threads of the program do with CUDA meanwhile, on streams of their own, is
     // their own affair.
-    check(cudaStreamBeginCapture(stream_of(stream), cudaStreamCaptureModeThreadLocal),
-          "cudaStreamBeginCapture");
+    check(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
   } catch (...) {
-    finish_recording(stream);
+    finish_recording();
     throw;
   }
 }
 
 bool is_recording() { return recording.active; }
 
-Graph* end_capture(Stream stream) {
+Graph* end_capture() {
   cudaGraph_t recorded = nullptr;
-  const cudaError_t code = cudaStreamEndCapture(stream_of(stream), &recorded);
-  const Recording finished = finish_recording(stream);
+  const cudaError_t code = cudaStreamEndCapture(stream(), &recorded);
+  const Recording finished = finish_recording();
   auto graph = std::make_unique<Graph>();
   graph->recorded = recorded;
   check(code, "cudaStreamEndCapture");
@@ -156,23 +155,23 @@ Graph* end_capture(Stream stream) {
   return graph.release();
 }
 
-void abandon_capture(Stream stream) noexcept {
+void abandon_capture() noexcept {
   cudaGraph_t recorded = nullptr;
-  static_cast<void>(cudaStreamEndCapture(stream_of(stream), &recorded));
+  static_cast<void>(cudaStreamEndCapture(stream(), &recorded));
   if (recorded) static_cast<void>(cudaGraphDestroy(recorded));
   static_cast<void>(cudaGetLastError());  // an invalidated capture leaves its error behind
-  finish_recording(stream);
+  finish_recording();
 }
 
-void launch_graph(Graph& graph, Stream stream) {
+void launch_graph(Graph& graph) {
   const Turn turn;
-  check(cudaGraphLaunch(graph.executable, stream_of(stream)), "cudaGraphLaunch");
+  check(cudaGraphLaunch(graph.executable, stream()), "cudaGraphLaunch");
 }
 
 void destroy_graph(Graph* graph) noexcept { delete graph; }
 
-void advance_counter(std::uint64_t* counter, std::uint64_t amount, Stream stream) {
-  launch<graph_advance_counter_kernel>({.blocks = 1, .threads = 1}, stream, counter, amount);
+void advance_counter(std::uint64_t* counter, std::uint64_t amount) {
+  launch<graph_advance_counter_kernel>({.blocks = 1, .threads = 1}, counter, amount);
 }
 
 }  // namespace kg::kernels::cuda

@@ -252,15 +252,15 @@ std::int64_t piece_count(std::int64_t terms, std::int64_t length) {
 
 /// output[column] = the sum of the input's rows, in a single pass.
 template <class T>
-void sum_pieces(std::int64_t pieces, std::int64_t columns, const T* input, T* output, Stream stream) {
+void sum_pieces(std::int64_t pieces, std::int64_t columns, const T* input, T* output) {
   launch<linear_column_sums_kernel<T>>({.blocks = block_count(ceil_div(columns, warp_size)),
                                         .threads = block_size,
                                         .shared_bytes = SharedLayout().array<T>(block_size).bytes()},
-                                       stream, pieces, columns, pieces, input, output);
+                                       pieces, columns, pieces, input, output);
 }
 
 template <class T, Contiguous a_contiguous, Contiguous b_contiguous>
-void multiply(Product<T> p, Stream stream) {
+void multiply(Product<T> p) {
   // The third extent of an empty product may be of any size.
   if (p.rows == 0 || p.columns == 0) return;
   const std::int64_t tiles = ceil_div(p.rows, tile_outer) * ceil_div(p.columns, tile_outer);
@@ -272,78 +272,75 @@ void multiply(Product<T> p, Stream stream) {
          .threads = block_size,
          .shared_bytes =
              SharedLayout().array<T>(tiles_of_operand).template array<T>(tiles_of_operand).bytes()},
-        stream, p, length);
+        p, length);
   };
   if (pieces == 1) return launch_product();
-  const Scratch<T> partial(pieces * p.rows * p.columns, stream);
+  const Scratch<T> partial(pieces * p.rows * p.columns);
   T* const result = p.c;
   p.c = partial.data();
   launch_product();
-  sum_pieces(pieces, p.rows * p.columns, partial.data(), result, stream);
+  sum_pieces(pieces, p.rows * p.columns, partial.data(), result);
 }
 
 template <class T>
-void forward(const LinearProblem& p, const T* input, const T* weight, const T* bias, T* output,
-             Stream stream) {
+void forward(const LinearProblem& p, const T* input, const T* weight, const T* bias, T* output) {
   multiply<T, Contiguous::inner, Contiguous::inner>({.rows = p.rows,
                                                      .columns = p.out_features,
                                                      .inner = p.in_features,
                                                      .a = input,
                                                      .b = weight,
                                                      .bias = bias,
-                                                     .c = output},
-                                                    stream);
+                                                     .c = output});
 }
 
 template <class T>
-void backward_input(const LinearProblem& p, const T* grad_output, const T* weight, T* grad_input,
-                    Stream stream) {
+void backward_input(const LinearProblem& p, const T* grad_output, const T* weight, T* grad_input) {
   multiply<T, Contiguous::inner, Contiguous::outer>({.rows = p.rows,
                                                      .columns = p.in_features,
                                                      .inner = p.out_features,
                                                      .a = grad_output,
                                                      .b = weight,
                                                      .bias = nullptr,
-                                                     .c = grad_input},
-                                                    stream);
+                                                     .c = grad_input});
 }
 
 template <class T>
-void backward_weight(const LinearProblem& p, const T* input, const T* grad_output, T* grad_weight,
-                     Stream stream) {
+void backward_weight(const LinearProblem& p, const T* input, const T* grad_output, T* grad_weight) {
   multiply<T, Contiguous::outer, Contiguous::outer>({.rows = p.out_features,
                                                      .columns = p.in_features,
                                                      .inner = p.rows,
                                                      .a = grad_output,
                                                      .b = input,
                                                      .bias = nullptr,
-                                                     .c = grad_weight},
-                                                    stream);
+                                                     .c = grad_weight});
 }
 
 template <class T>
-void backward_bias(const LinearProblem& p, const T* grad_output, T* grad_bias, Stream stream) {
+void backward_bias(const LinearProblem& p, const T* grad_output, T* grad_bias) {
   if (p.out_features == 0) return;
   const std::int64_t blocks = ceil_div(p.out_features, warp_size);
   const std::int64_t length = piece_length(p.rows, blocks), pieces = piece_count(p.rows, length);
-  if (pieces == 1) return sum_pieces(p.rows, p.out_features, grad_output, grad_bias, stream);
-  const Scratch<T> partial(pieces * p.out_features, stream);
+  if (pieces == 1) return sum_pieces(p.rows, p.out_features, grad_output, grad_bias);
+  const Scratch<T> partial(pieces * p.out_features);
   launch<linear_column_sums_kernel<T>>({.blocks = dim3(block_count(blocks), static_cast<unsigned>(pieces)),
                                         .threads = block_size,
                                         .shared_bytes = SharedLayout().array<T>(block_size).bytes()},
-                                       stream, p.rows, p.out_features, length, grad_output, partial.data());
-  sum_pieces(pieces, p.out_features, partial.data(), grad_bias, stream);
+                                       p.rows, p.out_features, length, grad_output, partial.data());
+  sum_pieces(pieces, p.out_features, partial.data(), grad_bias);
 }
+
+template <class T>
+constexpr LinearKernels<T> linear{forward<T>, backward_input<T>, backward_weight<T>, backward_bias<T>};
 
 }  // namespace
 
-template <class T>
-const LinearKernels<T>& linear() {
-  static constexpr LinearKernels<T> kernels{forward<T>, backward_input<T>, backward_weight<T>,
-                                            backward_bias<T>};
-  return kernels;
+template <>
+const LinearKernels<float>* table() {
+  return &linear<float>;
 }
-template const LinearKernels<float>& linear();
-template const LinearKernels<double>& linear();
+template <>
+const LinearKernels<double>* table() {
+  return &linear<double>;
+}
 
 }  // namespace kg::kernels::cuda

@@ -44,26 +44,29 @@ __global__ void __launch_bounds__(block_size)
 }
 
 template <class T>
-void forward(std::int64_t rows, std::int64_t classes, const T* input, T* output, Stream stream) {
-  launch<log_softmax_forward_kernel<T>>(row_grid(rows, classes, block_size), stream, rows, classes,
+void forward(std::int64_t rows, std::int64_t classes, const T* input, T* output) {
+  launch<log_softmax_forward_kernel<T>>(row_grid(rows, classes, block_size), rows, classes,
                                         lanes_per_row(classes), input, output);
 }
 
 template <class T>
-void backward(std::int64_t rows, std::int64_t classes, const T* output, const T* grad_output, T* grad_input,
-              Stream stream) {
-  launch<log_softmax_backward_kernel<T>>(row_grid(rows, classes, block_size), stream, rows, classes,
+void backward(std::int64_t rows, std::int64_t classes, const T* output, const T* grad_output, T* grad_input) {
+  launch<log_softmax_backward_kernel<T>>(row_grid(rows, classes, block_size), rows, classes,
                                          lanes_per_row(classes), output, grad_output, grad_input);
 }
 
+template <class T>
+constexpr LogSoftmaxKernels<T> log_softmax{forward<T>, backward<T>};
+
 }  // namespace
 
-template <class T>
-const LogSoftmaxKernels<T>& log_softmax() {
-  static constexpr LogSoftmaxKernels<T> kernels{forward<T>, backward<T>};
-  return kernels;
+template <>
+const LogSoftmaxKernels<float>* table() {
+  return &log_softmax<float>;
 }
-template const LogSoftmaxKernels<float>& log_softmax();
-template const LogSoftmaxKernels<double>& log_softmax();
+template <>
+const LogSoftmaxKernels<double>* table() {
+  return &log_softmax<double>;
+}
 
 }  // namespace kg::kernels::cuda

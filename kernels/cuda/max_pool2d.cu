@@ -148,41 +148,44 @@ bool are_pairs(const Pool2dProblem& p) {
 }
 
 template <class T>
-void forward(const Pool2dProblem& p, const T* input, T* output, std::int32_t* argmax, Stream stream) {
+void forward(const Pool2dProblem& p, const T* input, T* output, std::int32_t* argmax) {
   const PoolWindows windows("max_pool2d", p);
   const std::int64_t count = p.planes * p.out_h() * p.out_w();
   if (are_pairs(p))
-    launch<max_pool2d_forward_pairs_kernel<T>>(grid_for<block_size>(count), stream, windows.rows.extent,
+    launch<max_pool2d_forward_pairs_kernel<T>>(grid_for<block_size>(count), windows.rows.extent,
                                                windows.columns.extent, count, input, output, argmax);
   else
-    launch<max_pool2d_forward_kernel<T>>(grid_for<block_size>(count), stream, windows, count, input, output,
-                                         argmax);
+    launch<max_pool2d_forward_kernel<T>>(grid_for<block_size>(count), windows, count, input, output, argmax);
 }
 
 template <class T>
 void backward(const Pool2dProblem& p, const T*, const T*, const T* grad_output, const std::int32_t* argmax,
-              T* grad_input, Stream stream) {
+              T* grad_input) {
   const PoolWindows windows("max_pool2d", p);
   if (are_pairs(p)) {
     const std::int64_t count = p.planes * p.out_h() * p.out_w();
-    launch<max_pool2d_backward_pairs_kernel<T>>(grid_for<block_size>(count), stream, windows.rows.extent,
+    launch<max_pool2d_backward_pairs_kernel<T>>(grid_for<block_size>(count), windows.rows.extent,
                                                 windows.columns.extent, count, grad_output, argmax,
                                                 grad_input);
   } else {
     const std::int64_t count = p.planes * p.h * p.w;
-    launch<max_pool2d_backward_kernel<T>>(grid_for<block_size>(count), stream, windows, count, grad_output,
-                                          argmax, grad_input);
+    launch<max_pool2d_backward_kernel<T>>(grid_for<block_size>(count), windows, count, grad_output, argmax,
+                                          grad_input);
   }
 }
 
+template <class T>
+constexpr MaxPool2dKernels<T> max_pool2d{forward<T>, backward<T>, true};
+
 }  // namespace
 
-template <class T>
-const MaxPool2dKernels<T>& max_pool2d() {
-  static constexpr MaxPool2dKernels<T> kernels{forward<T>, backward<T>, true};
-  return kernels;
+template <>
+const MaxPool2dKernels<float>* table() {
+  return &max_pool2d<float>;
 }
-template const MaxPool2dKernels<float>& max_pool2d();
-template const MaxPool2dKernels<double>& max_pool2d();
+template <>
+const MaxPool2dKernels<double>* table() {
+  return &max_pool2d<double>;
+}
 
 }  // namespace kg::kernels::cuda

@@ -58,38 +58,42 @@ __global__ void __launch_bounds__(block_size)
 
 template <class T>
 void forward(std::int64_t rows, std::int64_t classes, double scale, const T* log_probabilities,
-             const std::int64_t* labels, T* loss, Stream stream) {
+             const std::int64_t* labels, T* loss) {
   // One at least, even without rows: the loss is written in any case.
   const std::int64_t blocks = std::max<std::int64_t>(1, ceil_div(rows, rows_per_block));
   const auto sum_rows = [&](T* losses) {
     launch<nll_loss_forward_kernel<T>>({.blocks = block_count(blocks),
                                         .threads = threads_for(rows, block_size),
                                         .shared_bytes = block_sum_bytes},
-                                       stream, rows, classes, scale, log_probabilities, labels, losses);
+                                       rows, classes, scale, log_probabilities, labels, losses);
   };
   if (blocks == 1) return sum_rows(loss);
-  const Scratch<T> losses(blocks, stream);
+  const Scratch<T> losses(blocks);
   sum_rows(losses.data());
   launch<nll_loss_sum_kernel<T>>(
-      {.blocks = 1, .threads = threads_for(blocks, block_size), .shared_bytes = block_sum_bytes}, stream,
-      blocks, losses.data(), loss);
+      {.blocks = 1, .threads = threads_for(blocks, block_size), .shared_bytes = block_sum_bytes}, blocks,
+      losses.data(), loss);
 }
 
 template <class T>
 void backward(std::int64_t rows, std::int64_t classes, double scale, const T* grad_loss,
-              const std::int64_t* labels, T* grad_input, Stream stream) {
-  launch<nll_loss_backward_kernel<T>>(row_grid(rows, classes, block_size), stream, rows, classes,
+              const std::int64_t* labels, T* grad_input) {
+  launch<nll_loss_backward_kernel<T>>(row_grid(rows, classes, block_size), rows, classes,
                                       lanes_per_row(classes), scale, grad_loss, labels, grad_input);
 }
 
+template <class T>
+constexpr NllLossKernels<T> nll_loss{forward<T>, backward<T>};
+
 }  // namespace
 
-template <class T>
-const NllLossKernels<T>& nll_loss() {
-  static constexpr NllLossKernels<T> kernels{forward<T>, backward<T>};
-  return kernels;
+template <>
+const NllLossKernels<float>* table() {
+  return &nll_loss<float>;
 }
-template const NllLossKernels<float>& nll_loss();
-template const NllLossKernels<double>& nll_loss();
+template <>
+const NllLossKernels<double>* table() {
+  return &nll_loss<double>;
+}
 
 }  // namespace kg::kernels::cuda

@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "kernels/pool2d_problem.h"
-#include "kernels/unsupported.h"
+#include "kernels/table.h"
 
 /// Where pooling windows lie, for the kernels of max_pool2d and avg_pool2d.
 namespace kg::kernels::cuda {

@@ -179,24 +179,23 @@ std::int64_t splits_of(std::int64_t blocks, std::int64_t most) {
 }
 
 template <int lanes, class In, class Out>
-void launch_rows(const RowPlan& plan, double scale, const In* input, Out* output, Stream stream) {
+void launch_rows(const RowPlan& plan, double scale, const In* input, Out* output) {
   const Grid grid{
       .blocks = block_count(ceil_div(plan.groups * lanes, block_size)),
       .threads = block_size,
       .shared_bytes = lanes == block_size ? SharedLayout().array<double>(reduce_scratch).bytes() : 0};
   // Only for long sums is it worth a kernel of its own to have no division in the loop.
   if (lanes == block_size && plan.summed.rank == 0)
-    launch<reduce_rows_kernel<block_size, true, In, Out>>(grid, stream, plan, scale, input, output);
+    launch<reduce_rows_kernel<block_size, true, In, Out>>(grid, plan, scale, input, output);
   else
-    launch<reduce_rows_kernel<lanes, false, In, Out>>(grid, stream, plan, scale, input, output);
+    launch<reduce_rows_kernel<lanes, false, In, Out>>(grid, plan, scale, input, output);
 }
 
 template <class T>
-void sum_partial(std::int64_t count, std::int64_t splits, double scale, const double* partial, T* output,
-                 Stream stream);
+void sum_partial(std::int64_t count, std::int64_t splits, double scale, const double* partial, T* output);
 
 template <class In, class Out>
-void sum_rows(const Reduction& r, double scale, const In* input, Out* output, Stream stream) {
+void sum_rows(const Reduction& r, double scale, const In* input, Out* output) {
   const std::int64_t packs_per_run = ceil_div(r.run, pack_size<In>);
   RowPlan plan{.kept = r.kept,
                .summed = r.summed,
@@ -206,40 +205,39 @@ void sum_rows(const Reduction& r, double scale, const In* input, Out* output, St
                .splits = 1,
                .groups = r.kept.count};
   // A thread has up to 4 packs, then up to 8, and where a sum is split at least 4.
-  if (plan.packs <= 4 * 4) return launch_rows<4>(plan, scale, input, output, stream);
-  if (plan.packs <= 8 * warp_size) return launch_rows<warp_size>(plan, scale, input, output, stream);
+  if (plan.packs <= 4 * 4) return launch_rows<4>(plan, scale, input, output);
+  if (plan.packs <= 8 * warp_size) return launch_rows<warp_size>(plan, scale, input, output);
   plan.splits = splits_of(r.kept.count, plan.packs / (4 * block_size));
-  if (plan.splits == 1) return launch_rows<block_size>(plan, scale, input, output, stream);
+  if (plan.splits == 1) return launch_rows<block_size>(plan, scale, input, output);
 
   plan.groups = r.kept.count * plan.splits;
-  const Scratch<double> partial(plan.groups, stream);
-  launch_rows<block_size>(plan, 1, input, partial.data(), stream);
-  sum_partial(r.kept.count, plan.splits, scale, partial.data(), output, stream);
+  const Scratch<double> partial(plan.groups);
+  launch_rows<block_size>(plan, 1, input, partial.data());
+  sum_partial(r.kept.count, plan.splits, scale, partial.data(), output);
 }
 
 /// output[i] = scale * (partial[i, 0] + ... + partial[i, splits - 1]).
 template <class T>
-void sum_partial(std::int64_t count, std::int64_t splits, double scale, const double* partial, T* output,
-                 Stream stream) {
+void sum_partial(std::int64_t count, std::int64_t splits, double scale, const double* partial, T* output) {
   Reduction rows;
   rows.kept.add_inner(count, splits);
   rows.run = splits;
-  sum_rows(rows, scale, partial, output, stream);
+  sum_rows(rows, scale, partial, output);
 }
 
 template <class In, class Out>
-void launch_columns(const ColumnPlan& plan, double scale, const In* input, Out* output, Stream stream) {
+void launch_columns(const ColumnPlan& plan, double scale, const In* input, Out* output) {
   const Grid grid{.blocks = block_count(ceil_div(plan.kept.count, plan.tile) * plan.splits),
                   .threads = block_size,
                   .shared_bytes = SharedLayout().array<double>(block_size).bytes()};
   if (plan.summed.rank == 1)
-    launch<reduce_columns_kernel<true, In, Out>>(grid, stream, plan, scale, input, output);
+    launch<reduce_columns_kernel<true, In, Out>>(grid, plan, scale, input, output);
   else
-    launch<reduce_columns_kernel<false, In, Out>>(grid, stream, plan, scale, input, output);
+    launch<reduce_columns_kernel<false, In, Out>>(grid, plan, scale, input, output);
 }
 
 template <class T>
-void sum_columns(const Reduction& r, double scale, const T* input, T* output, Stream stream) {
+void sum_columns(const Reduction& r, double scale, const T* input, T* output) {
   // Slices of at least 4 terms, as long as a tile stays as wide as a warp or has all columns.
   const auto terms = static_cast<std::uint64_t>(r.summed.count),
              columns = static_cast<std::uint64_t>(r.kept.count);
@@ -253,30 +251,34 @@ void sum_columns(const Reduction& r, double scale, const T* input, T* output, St
                   .slices = static_cast<int>(slices)};
   // A thread of several splits has at least 8 terms.
   plan.splits = splits_of(ceil_div(r.kept.count, plan.tile), r.summed.count / (8 * plan.slices));
-  if (plan.splits == 1) return launch_columns(plan, scale, input, output, stream);
+  if (plan.splits == 1) return launch_columns(plan, scale, input, output);
 
-  const Scratch<double> partial(r.kept.count * plan.splits, stream);
-  launch_columns(plan, 1, input, partial.data(), stream);
-  sum_partial(r.kept.count, plan.splits, scale, partial.data(), output, stream);
+  const Scratch<double> partial(r.kept.count * plan.splits);
+  launch_columns(plan, 1, input, partial.data());
+  sum_partial(r.kept.count, plan.splits, scale, partial.data(), output);
 }
 
 template <class T>
-void sum(const ReduceProblem& p, double scale, const T* input, T* output, Stream stream) {
+void sum(const ReduceProblem& p, double scale, const T* input, T* output) {
   const Reduction reduction(p);
   if (reduction.sums_runs)
-    sum_rows(reduction, scale, input, output, stream);
+    sum_rows(reduction, scale, input, output);
   else
-    sum_columns(reduction, scale, input, output, stream);
+    sum_columns(reduction, scale, input, output);
 }
+
+template <class T>
+constexpr ReduceKernels<T> reduce{sum<T>};
 
 }  // namespace
 
-template <class T>
-const ReduceKernels<T>& reduce() {
-  static constexpr ReduceKernels<T> kernels{sum<T>};
-  return kernels;
+template <>
+const ReduceKernels<float>* table() {
+  return &reduce<float>;
 }
-template const ReduceKernels<float>& reduce();
-template const ReduceKernels<double>& reduce();
+template <>
+const ReduceKernels<double>* table() {
+  return &reduce<double>;
+}
 
 }  // namespace kg::kernels::cuda

@@ -37,25 +37,28 @@ __global__ void __launch_bounds__(block_size)
 }
 
 template <class T>
-void forward(std::int64_t count, const T* input, T* output, Stream stream) {
-  launch<relu_forward_kernel<T>>(grid_for<block_size>(ceil_div(count, pack_size<T>)), stream, count, input,
-                                 output);
+void forward(std::int64_t count, const T* input, T* output) {
+  launch<relu_forward_kernel<T>>(grid_for<block_size>(ceil_div(count, pack_size<T>)), count, input, output);
 }
 
 template <class T>
-void backward(std::int64_t count, const T* output, const T* grad_output, T* grad_input, Stream stream) {
-  launch<relu_backward_kernel<T>>(grid_for<block_size>(ceil_div(count, pack_size<T>)), stream, count, output,
+void backward(std::int64_t count, const T* output, const T* grad_output, T* grad_input) {
+  launch<relu_backward_kernel<T>>(grid_for<block_size>(ceil_div(count, pack_size<T>)), count, output,
                                   grad_output, grad_input);
 }
 
+template <class T>
+constexpr ReluKernels<T> relu{forward<T>, backward<T>};
+
 }  // namespace
 
-template <class T>
-const ReluKernels<T>& relu() {
-  static constexpr ReluKernels<T> kernels{forward<T>, backward<T>};
-  return kernels;
+template <>
+const ReluKernels<float>* table() {
+  return &relu<float>;
 }
-template const ReluKernels<float>& relu();
-template const ReluKernels<double>& relu();
+template <>
+const ReluKernels<double>* table() {
+  return &relu<double>;
+}
 
 }  // namespace kg::kernels::cuda

@@ -16,24 +16,27 @@ Pooling pooling_of(const Pool2dProblem& p, bool count_include_pad) {
 }
 
 template <class T>
-void forward(const Pool2dProblem& p, bool count_include_pad, const T* input, T* output, Stream stream) {
-  pooling_of<T>(p, count_include_pad).forward(input, output, stream);
+void forward(const Pool2dProblem& p, bool count_include_pad, const T* input, T* output) {
+  pooling_of<T>(p, count_include_pad).forward(input, output);
 }
 
 template <class T>
-void backward(const Pool2dProblem& p, bool count_include_pad, const T* grad_output, T* grad_input,
-              Stream stream) {
-  pooling_of<T>(p, count_include_pad).backward_of_average(grad_output, grad_input, stream);
+void backward(const Pool2dProblem& p, bool count_include_pad, const T* grad_output, T* grad_input) {
+  pooling_of<T>(p, count_include_pad).backward_of_average(grad_output, grad_input);
 }
+
+template <class T>
+constexpr AvgPool2dKernels<T> avg_pool2d{forward<T>, backward<T>};
 
 }  // namespace
 
-template <class T>
-const AvgPool2dKernels<T>& avg_pool2d() {
-  static constexpr AvgPool2dKernels<T> kernels{forward<T>, backward<T>};
-  return kernels;
+template <>
+const AvgPool2dKernels<float>* table() {
+  return &avg_pool2d<float>;
 }
-template const AvgPool2dKernels<float>& avg_pool2d();
-template const AvgPool2dKernels<double>& avg_pool2d();
+template <>
+const AvgPool2dKernels<double>* table() {
+  return &avg_pool2d<double>;
+}
 
 }  // namespace kg::kernels::cudnn

@@ -42,14 +42,13 @@ std::int64_t count_of(const BatchNormProblem& p) { return p.n * p.channels * p.p
 template <class T>
 class Affine {
  public:
-  Affine(const BatchNormProblem& p, const T* gamma, const T* beta, Stream stream)
-      : gamma_(gamma), beta_(beta) {
+  Affine(const BatchNormProblem& p, const T* gamma, const T* beta) : gamma_(gamma), beta_(beta) {
     if (gamma) return;
-    memory_.emplace(2 * p.channels, stream);
+    memory_.emplace(2 * p.channels);
     gamma_ = memory_->data();
     beta_ = memory_->data() + p.channels;
-    cuda::elementwise<T>().fill(p.channels, 1, memory_->data(), stream);
-    cuda::elementwise<T>().fill(p.channels, 0, memory_->data() + p.channels, stream);
+    cuda::table<ElementwiseKernels<T>>()->fill(p.channels, 1, memory_->data());
+    cuda::table<ElementwiseKernels<T>>()->fill(p.channels, 0, memory_->data() + p.channels);
   }
 
   const T* gamma() const { return gamma_; }
@@ -64,10 +63,10 @@ class Affine {
 template <class T>
 class Rectified {
  public:
-  Rectified(const BatchNormProblem& p, const T* input, Stream stream) : data_(input) {
+  Rectified(const BatchNormProblem& p, const T* input) : data_(input) {
     if (!p.relu_before) return;
-    memory_.emplace(count_of(p), stream);
-    cuda::relu<T>().forward(count_of(p), input, memory_->data(), stream);
+    memory_.emplace(count_of(p));
+    cuda::table<ReluKernels<T>>()->forward(count_of(p), input, memory_->data());
     data_ = memory_->data();
   }
 
@@ -82,21 +81,22 @@ class Rectified {
 template <class T>
 class Behind {
  public:
-  Behind(const BatchNormProblem& p, T* output, Stream stream) : problem_(p), output_(output) {
-    if (p.relu_after || dropout()) memory_.emplace(count_of(p), stream);
+  Behind(const BatchNormProblem& p, T* output) : problem_(p), output_(output) {
+    if (p.relu_after || dropout()) memory_.emplace(count_of(p));
   }
 
   /// Where the normalisation is to leave its result: as many passes away from the output as there are.
   T* normalized() const { return problem_.relu_after != dropout() ? memory_->data() : output_; }
 
-  void run(Stream stream) const {
+  void run() const {
     const T* done = normalized();
     if (problem_.relu_after) {
       T* rectified = dropout() ? memory_->data() : output_;
-      cuda::relu<T>().forward(count_of(problem_), done, rectified, stream);
+      cuda::table<ReluKernels<T>>()->forward(count_of(problem_), done, rectified);
       done = rectified;
     }
-    if (dropout()) cuda::dropout<T>().apply(problem_.dropout, count_of(problem_), done, output_, stream);
+    if (dropout())
+      cuda::table<DropoutKernels<T>>()->apply(problem_.dropout, count_of(problem_), done, output_);
   }
 
  private:
@@ -110,41 +110,40 @@ class Behind {
 template <class T>
 void forward_training(const BatchNormProblem& p, const T* input, const T* gamma, const T* beta,
                       double momentum, T* running_mean, T* running_var, std::int64_t* num_batches_tracked,
-                      T* mean, T* inv_std, T* output, Stream stream) {
+                      T* mean, T* inv_std, T* output) {
   const Layouts<T> layouts(p);
-  const LockedContext context(stream);
+  const LockedContext context;
   const cudnnHandle_t handle = context->cudnn();
-  const Affine<T> affine(p, gamma, beta, stream);
-  const Rectified<T> x(p, input, stream);
-  const Behind<T> behind(p, output, stream);
+  const Affine<T> affine(p, gamma, beta);
+  const Rectified<T> x(p, input);
+  const Behind<T> behind(p, output);
   check(cudnn_library().cudnnBatchNormalizationForwardTraining(
             handle, mode, &one<T>, &zero<T>, layouts.activations.get(), x.data(), layouts.activations.get(),
             behind.normalized(), layouts.channels.get(), affine.gamma(), affine.beta(), momentum,
             running_mean, running_var, p.epsilon, mean, inv_std),
         "cudnnBatchNormalizationForwardTraining");
-  behind.run(stream);
-  if (num_batches_tracked)
-    cuda::advance_counter(reinterpret_cast<std::uint64_t*>(num_batches_tracked), 1, stream);
+  behind.run();
+  if (num_batches_tracked) cuda::advance_counter(reinterpret_cast<std::uint64_t*>(num_batches_tracked), 1);
 }
 
 template <class T>
 void forward_inference(const BatchNormProblem& p, const T* input, const T* gamma, const T* beta,
-                       const T* mean, const T* var, T* inv_std, T* output, Stream stream) {
+                       const T* mean, const T* var, T* inv_std, T* output) {
   const Layouts<T> layouts(p);
-  const LockedContext context(stream);
+  const LockedContext context;
   const cudnnHandle_t handle = context->cudnn();
-  const Affine<T> affine(p, gamma, beta, stream);
-  const Rectified<T> x(p, input, stream);
-  const Behind<T> behind(p, output, stream);
+  const Affine<T> affine(p, gamma, beta);
+  const Rectified<T> x(p, input);
+  const Behind<T> behind(p, output);
   check(cudnn_library().cudnnBatchNormalizationForwardInference(
             handle, mode, &one<T>, &zero<T>, layouts.activations.get(), x.data(), layouts.activations.get(),
             behind.normalized(), layouts.channels.get(), affine.gamma(), affine.beta(), mean, var, p.epsilon),
         "cudnnBatchNormalizationForwardInference");
-  behind.run(stream);
+  behind.run();
   // cuDNN does not tell inv_std. Our own kernel does, also of planes without values.
-  cuda::batch_norm<T>().forward_inference(
+  cuda::table<BatchNormKernels<T>>()->forward_inference(
       {.n = p.n, .channels = p.channels, .plane = 0, .epsilon = p.epsilon}, input, nullptr, nullptr, mean,
-      var, inv_std, output, stream);
+      var, inv_std, output);
 }
 
 /// The gradient behind the normalisation: grad_output through dropout and relu_after.
@@ -153,19 +152,19 @@ class GradientBehind {
  public:
   /// `normalize(T* result)` computes the normalisation's result once more.
   template <class Normalize>
-  GradientBehind(const BatchNormProblem& p, const T* grad_output, Stream stream, const Normalize& normalize)
+  GradientBehind(const BatchNormProblem& p, const T* grad_output, const Normalize& normalize)
       : data_(grad_output) {
     const std::int64_t count = count_of(p);
     if (p.dropout.p > 0) {
-      dropped_.emplace(count, stream);
-      cuda::dropout<T>().apply(p.dropout, count, data_, dropped_->data(), stream);
+      dropped_.emplace(count);
+      cuda::table<DropoutKernels<T>>()->apply(p.dropout, count, data_, dropped_->data());
       data_ = dropped_->data();
     }
     if (p.relu_after) {
-      const cuda::Scratch<T> normalized(count, stream);
+      const cuda::Scratch<T> normalized(count);
       normalize(normalized.data());
-      rectified_.emplace(count, stream);
-      cuda::relu<T>().backward(count, normalized.data(), data_, rectified_->data(), stream);
+      rectified_.emplace(count);
+      cuda::table<ReluKernels<T>>()->backward(count, normalized.data(), data_, rectified_->data());
       data_ = rectified_->data();
     }
   }
@@ -181,8 +180,8 @@ class GradientBehind {
 template <class T>
 class Wanted {
  public:
-  Wanted(T* array, std::int64_t count, Stream stream) : data_(array) {
-    if (!array) data_ = memory_.emplace(count, stream).data();
+  Wanted(T* array, std::int64_t count) : data_(array) {
+    if (!array) data_ = memory_.emplace(count).data();
   }
 
   T* data() const { return data_; }
@@ -195,17 +194,17 @@ class Wanted {
 template <class T>
 void backward(const BatchNormProblem& p, bool batch_statistics, const T* input, const T* grad_output,
               const T* gamma, const T* beta, const T* mean, const T* inv_std, T* grad_input, T* grad_gamma,
-              T* grad_beta, Stream stream) {
+              T* grad_beta) {
   if (!batch_statistics)
     throw Unsupported(
         "batch_norm: cudnn's backward is of training alone, where the statistics are the batch's");
   const Layouts<T> layouts(p);
-  const LockedContext context(stream);
+  const LockedContext context;
   const cudnnHandle_t handle = context->cudnn();
-  const Affine<T> affine(p, gamma, beta, stream);
-  const Rectified<T> x(p, input, stream);
+  const Affine<T> affine(p, gamma, beta);
+  const Rectified<T> x(p, input);
   // The same call as in forward(), on the same values, gives the same bits: relu_after's gate is that one's.
-  const GradientBehind<T> gradient(p, grad_output, stream, [&](T* result) {
+  const GradientBehind<T> gradient(p, grad_output, [&](T* result) {
     check(cudnn_library().cudnnBatchNormalizationForwardTraining(
               handle, mode, &one<T>, &zero<T>, layouts.activations.get(), x.data(), layouts.activations.get(),
               result, layouts.channels.get(), affine.gamma(), affine.beta(), 0, nullptr, nullptr, p.epsilon,
@@ -213,9 +212,8 @@ void backward(const BatchNormProblem& p, bool batch_statistics, const T* input, 
           "cudnnBatchNormalizationForwardTraining");
   });
   // In front of relu_before's gate cuDNN's result is not the one that is wanted yet.
-  const Wanted<T> grad_x(p.relu_before ? nullptr : grad_input, count_of(p), stream);
-  const Wanted<T> gamma_gradient(grad_gamma, p.channels, stream),
-      beta_gradient(grad_beta, p.channels, stream);
+  const Wanted<T> grad_x(p.relu_before ? nullptr : grad_input, count_of(p));
+  const Wanted<T> gamma_gradient(grad_gamma, p.channels), beta_gradient(grad_beta, p.channels);
   check(cudnn_library().cudnnBatchNormalizationBackward(
             handle, mode, &one<T>, &zero<T>, &one<T>, &zero<T>, layouts.activations.get(), x.data(),
             layouts.activations.get(), gradient.data(), layouts.activations.get(), grad_x.data(),
@@ -223,17 +221,21 @@ void backward(const BatchNormProblem& p, bool batch_statistics, const T* input, 
             mean, inv_std),
         "cudnnBatchNormalizationBackward");
   if (p.relu_before && grad_input)
-    cuda::relu<T>().backward(count_of(p), x.data(), grad_x.data(), grad_input, stream);
+    cuda::table<ReluKernels<T>>()->backward(count_of(p), x.data(), grad_x.data(), grad_input);
 }
+
+template <class T>
+constexpr BatchNormKernels<T> batch_norm{forward_training<T>, forward_inference<T>, backward<T>};
 
 }  // namespace
 
-template <class T>
-const BatchNormKernels<T>& batch_norm() {
-  static constexpr BatchNormKernels<T> kernels{forward_training<T>, forward_inference<T>, backward<T>};
-  return kernels;
+template <>
+const BatchNormKernels<float>* table() {
+  return &batch_norm<float>;
 }
-template const BatchNormKernels<float>& batch_norm();
-template const BatchNormKernels<double>& batch_norm();
+template <>
+const BatchNormKernels<double>* table() {
+  return &batch_norm<double>;
+}
 
 }  // namespace kg::kernels::cudnn

@@ -1,7 +1,6 @@
 #include "kernels/cudnn/context.h"
 
 #include <algorithm>
-#include <map>
 #include <string>
 
 #include "kernels/cuda/common/stream.h"
@@ -15,13 +14,13 @@ namespace {
 /// What cuBLAS recommends for Hopper, the most for any architecture.
 constexpr std::size_t cublas_workspace_bytes = std::size_t{32} << 20;
 
-std::mutex contexts_mutex;
+std::mutex context_mutex;
 
 /// Never destroyed: when a program's static objects are, the libraries and the CUDA context may be gone
 /// before them, and what the handles and workspaces hold goes with the process.
-std::map<cudaStream_t, Context>& contexts() {
-  static auto& all = *new std::map<cudaStream_t, Context>;
-  return all;
+Context& the_context() {
+  static Context& context = *new Context;
+  return context;
 }
 
 }  // namespace
@@ -32,7 +31,7 @@ cudnnHandle_t Context::cudnn() {
     cudnnHandle_t created = nullptr;
     check(cudnn_library().cudnnCreate(&created), "cudnnCreate");
     decltype(cudnn_) handle(created);
-    check(cudnn_library().cudnnSetStream(created, stream_), "cudnnSetStream");
+    check(cudnn_library().cudnnSetStream(created, cuda::stream()), "cudnnSetStream");
     cudnn_ = std::move(handle);
   }
   return cudnn_.get();
@@ -44,7 +43,7 @@ cublasHandle_t Context::cublas() {
     cublasHandle_t created = nullptr;
     check(cublas_library().cublasCreate_v2(&created), "cublasCreate");
     decltype(cublas_) handle(created);
-    check(cublas_library().cublasSetStream_v2(created, stream_), "cublasSetStream");
+    check(cublas_library().cublasSetStream_v2(created, cuda::stream()), "cublasSetStream");
     // One of our own, so that cuBLAS neither allocates in a recording nor chooses its kernels by how much of
     // its own happens to be free. After the stream, whose setting resets it.
     check(cublas_library().cublasSetWorkspace_v2(created, allocate(cublas_workspace_bytes),
@@ -71,11 +70,8 @@ void Context::refuse_in_recording(const char* what) const {
                 " is needed while work is being recorded for a graph: run the step once before recording it");
 }
 
-void* Context::allocate(std::size_t bytes) const { return cuda::device().allocate(bytes, {stream_}); }
+void* Context::allocate(std::size_t bytes) const { return cuda::device().allocate(bytes); }
 
-LockedContext::LockedContext(Stream stream) : lock_(contexts_mutex) {
-  const cudaStream_t key = cuda::stream_of(stream);
-  context_ = &contexts().try_emplace(key, key).first->second;
-}
+LockedContext::LockedContext() : lock_(context_mutex), context_(&the_context()) {}
 
 }  // namespace kg::kernels::cudnn

@@ -8,16 +8,13 @@
 
 #include "kernels/cuda/common/turn.h"
 #include "kernels/cudnn/check.h"
-#include "kernels/stream.h"
 
 namespace kg::kernels::cudnn {
 
-/// What a stream's calls share: the libraries' handles, each made when it is first needed, and a workspace.
+/// What all calls share: the libraries' handles, each made when it is first needed, and a workspace.
 /// Nothing of it can be made while work is being recorded for a graph: the step must have run once before.
 class Context {
  public:
-  explicit Context(cudaStream_t stream) : stream_(stream) {}
-
   cudnnHandle_t cudnn();
   cublasHandle_t cublas();
   /// Device memory of at least that size (null for 0), for a call that is queued before the next use of the
@@ -38,19 +35,18 @@ class Context {
   void refuse_in_recording(const char* what) const;
   void* allocate(std::size_t bytes) const;
 
-  cudaStream_t stream_;
   std::unique_ptr<cudnnContext, DestroyCudnn> cudnn_;
   std::unique_ptr<cublasContext, DestroyCublas> cublas_;
   void* workspace_ = nullptr;  ///< The largest.
   std::size_t workspace_bytes_ = 0;
 };
 
-/// The context of a stream, and for as long as it is held no other thread has one: a handle is not to be used
-/// by two threads at once. There is one lock for all streams, because a call holds it for no longer than the
-/// host takes to queue work; it guards what else the calls keep, too.
+/// The context, and for as long as it is held no other thread has it: a handle is not to be used by two
+/// threads at once. A call holds the lock for no longer than the host takes to queue work; it guards what
+/// else the calls keep, too.
 class LockedContext {
  public:
-  explicit LockedContext(Stream stream);
+  LockedContext();
 
   Context* operator->() const { return context_; }
 

@@ -142,9 +142,8 @@ TensorDescriptor bias_descriptor(const Conv2dProblem& p, cudnnDataType_t type) {
 }
 
 template <class T>
-void forward(const Conv2dProblem& p, const T* input, const T* weight, const T* bias, T* output,
-             Stream stream) {
-  const LockedContext context(stream);
+void forward(const Conv2dProblem& p, const T* input, const T* weight, const T* bias, T* output) {
+  const LockedContext context;
   const auto& plan = plan_of<T, Forward>(p, context);
   const Descriptors& d = plan.descriptors;
   check(cudnn_library().cudnnConvolutionForward(context->cudnn(), &one<T>, d.input.get(), input,
@@ -160,9 +159,8 @@ void forward(const Conv2dProblem& p, const T* input, const T* weight, const T* b
 }
 
 template <class T>
-void backward_input(const Conv2dProblem& p, const T* grad_output, const T* weight, T* grad_input,
-                    Stream stream) {
-  const LockedContext context(stream);
+void backward_input(const Conv2dProblem& p, const T* grad_output, const T* weight, T* grad_input) {
+  const LockedContext context;
   const auto& plan = plan_of<T, BackwardInput>(p, context);
   const Descriptors& d = plan.descriptors;
   check(cudnn_library().cudnnConvolutionBackwardData(
@@ -173,9 +171,8 @@ void backward_input(const Conv2dProblem& p, const T* grad_output, const T* weigh
 }
 
 template <class T>
-void backward_weight(const Conv2dProblem& p, const T* input, const T* grad_output, T* grad_weight,
-                     Stream stream) {
-  const LockedContext context(stream);
+void backward_weight(const Conv2dProblem& p, const T* input, const T* grad_output, T* grad_weight) {
+  const LockedContext context;
   const auto& plan = plan_of<T, BackwardWeight>(p, context);
   const Descriptors& d = plan.descriptors;
   check(cudnn_library().cudnnConvolutionBackwardFilter(
@@ -186,25 +183,28 @@ void backward_weight(const Conv2dProblem& p, const T* input, const T* grad_outpu
 }
 
 template <class T>
-void backward_bias(const Conv2dProblem& p, const T* grad_output, T* grad_bias, Stream stream) {
+void backward_bias(const Conv2dProblem& p, const T* grad_output, T* grad_bias) {
   const TensorDescriptor output("conv2d: output", data_type<T>,
                                 {.n = p.n, .c = p.c_out, .h = p.out_h(), .w = p.out_w()});
   const TensorDescriptor bias = bias_descriptor(p, data_type<T>);
-  const LockedContext context(stream);
+  const LockedContext context;
   check(cudnn_library().cudnnConvolutionBackwardBias(context->cudnn(), &one<T>, output.get(), grad_output,
                                                      &zero<T>, bias.get(), grad_bias),
         "cudnnConvolutionBackwardBias");
 }
 
+template <class T>
+constexpr Conv2dKernels<T> conv2d{forward<T>, backward_input<T>, backward_weight<T>, backward_bias<T>};
+
 }  // namespace
 
-template <class T>
-const Conv2dKernels<T>& conv2d() {
-  static constexpr Conv2dKernels<T> kernels{forward<T>, backward_input<T>, backward_weight<T>,
-                                            backward_bias<T>};
-  return kernels;
+template <>
+const Conv2dKernels<float>* table() {
+  return &conv2d<float>;
 }
-template const Conv2dKernels<float>& conv2d();
-template const Conv2dKernels<double>& conv2d();
+template <>
+const Conv2dKernels<double>* table() {
+  return &conv2d<double>;
+}
 
 }  // namespace kg::kernels::cudnn

@@ -26,23 +26,27 @@ Pooling pooling_of(std::int64_t planes, std::int64_t plane) {
 }
 
 template <class T>
-void forward(std::int64_t planes, std::int64_t plane, const T* input, T* output, Stream stream) {
-  pooling_of<T>(planes, plane).forward(input, output, stream);
+void forward(std::int64_t planes, std::int64_t plane, const T* input, T* output) {
+  pooling_of<T>(planes, plane).forward(input, output);
 }
 
 template <class T>
-void backward(std::int64_t planes, std::int64_t plane, const T* grad_output, T* grad_input, Stream stream) {
-  pooling_of<T>(planes, plane).backward_of_average(grad_output, grad_input, stream);
+void backward(std::int64_t planes, std::int64_t plane, const T* grad_output, T* grad_input) {
+  pooling_of<T>(planes, plane).backward_of_average(grad_output, grad_input);
 }
+
+template <class T>
+constexpr GlobalAvgPool2dKernels<T> global_avg_pool2d{forward<T>, backward<T>};
 
 }  // namespace
 
-template <class T>
-const GlobalAvgPool2dKernels<T>& global_avg_pool2d() {
-  static constexpr GlobalAvgPool2dKernels<T> kernels{forward<T>, backward<T>};
-  return kernels;
+template <>
+const GlobalAvgPool2dKernels<float>* table() {
+  return &global_avg_pool2d<float>;
 }
-template const GlobalAvgPool2dKernels<float>& global_avg_pool2d();
-template const GlobalAvgPool2dKernels<double>& global_avg_pool2d();
+template <>
+const GlobalAvgPool2dKernels<double>* table() {
+  return &global_avg_pool2d<double>;
+}
 
 }  // namespace kg::kernels::cudnn

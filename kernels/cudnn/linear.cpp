@@ -57,10 +57,9 @@ struct Layouts {
 };
 
 template <class T>
-void forward(const LinearProblem& p, const T* input, const T* weight, const T* bias, T* output,
-             Stream stream) {
+void forward(const LinearProblem& p, const T* input, const T* weight, const T* bias, T* output) {
   const Extents e = extents_of(p);
-  const LockedContext context(stream);
+  const LockedContext context;
   check(gemm(handle_of(context), CUBLAS_OP_T, CUBLAS_OP_N, e.out, e.rows, e.in, weight, e.in, input, e.in,
              output, e.out),
         "cublas gemm");
@@ -72,43 +71,44 @@ void forward(const LinearProblem& p, const T* input, const T* weight, const T* b
 }
 
 template <class T>
-void backward_input(const LinearProblem& p, const T* grad_output, const T* weight, T* grad_input,
-                    Stream stream) {
+void backward_input(const LinearProblem& p, const T* grad_output, const T* weight, T* grad_input) {
   const Extents e = extents_of(p);
-  const LockedContext context(stream);
+  const LockedContext context;
   check(gemm(handle_of(context), CUBLAS_OP_N, CUBLAS_OP_N, e.in, e.rows, e.out, weight, e.in, grad_output,
              e.out, grad_input, e.in),
         "cublas gemm");
 }
 
 template <class T>
-void backward_weight(const LinearProblem& p, const T* input, const T* grad_output, T* grad_weight,
-                     Stream stream) {
+void backward_weight(const LinearProblem& p, const T* input, const T* grad_output, T* grad_weight) {
   const Extents e = extents_of(p);
-  const LockedContext context(stream);
+  const LockedContext context;
   check(gemm(handle_of(context), CUBLAS_OP_N, CUBLAS_OP_T, e.in, e.out, e.rows, input, e.in, grad_output,
              e.out, grad_weight, e.in),
         "cublas gemm");
 }
 
 template <class T>
-void backward_bias(const LinearProblem& p, const T* grad_output, T* grad_bias, Stream stream) {
+void backward_bias(const LinearProblem& p, const T* grad_output, T* grad_bias) {
   const Layouts<T> layouts(p);
-  const LockedContext context(stream);
+  const LockedContext context;
   check(cudnn_library().cudnnConvolutionBackwardBias(context->cudnn(), &one<T>, layouts.output.get(),
                                                      grad_output, &zero<T>, layouts.bias.get(), grad_bias),
         "cudnnConvolutionBackwardBias");
 }
 
+template <class T>
+constexpr LinearKernels<T> linear{forward<T>, backward_input<T>, backward_weight<T>, backward_bias<T>};
+
 }  // namespace
 
-template <class T>
-const LinearKernels<T>& linear() {
-  static constexpr LinearKernels<T> kernels{forward<T>, backward_input<T>, backward_weight<T>,
-                                            backward_bias<T>};
-  return kernels;
+template <>
+const LinearKernels<float>* table() {
+  return &linear<float>;
 }
-template const LinearKernels<float>& linear();
-template const LinearKernels<double>& linear();
+template <>
+const LinearKernels<double>* table() {
+  return &linear<double>;
+}
 
 }  // namespace kg::kernels::cudnn

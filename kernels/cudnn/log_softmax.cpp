@@ -15,33 +15,36 @@ TensorDescriptor layout_of(std::int64_t rows, std::int64_t classes) {
 }
 
 template <class T>
-void forward(std::int64_t rows, std::int64_t classes, const T* input, T* output, Stream stream) {
+void forward(std::int64_t rows, std::int64_t classes, const T* input, T* output) {
   const TensorDescriptor layout = layout_of<T>(rows, classes);
-  const LockedContext context(stream);
+  const LockedContext context;
   check(cudnn_library().cudnnSoftmaxForward(context->cudnn(), CUDNN_SOFTMAX_LOG, CUDNN_SOFTMAX_MODE_INSTANCE,
                                             &one<T>, layout.get(), input, &zero<T>, layout.get(), output),
         "cudnnSoftmaxForward");
 }
 
 template <class T>
-void backward(std::int64_t rows, std::int64_t classes, const T* output, const T* grad_output, T* grad_input,
-              Stream stream) {
+void backward(std::int64_t rows, std::int64_t classes, const T* output, const T* grad_output, T* grad_input) {
   const TensorDescriptor layout = layout_of<T>(rows, classes);
-  const LockedContext context(stream);
+  const LockedContext context;
   check(cudnn_library().cudnnSoftmaxBackward(context->cudnn(), CUDNN_SOFTMAX_LOG, CUDNN_SOFTMAX_MODE_INSTANCE,
                                              &one<T>, layout.get(), output, layout.get(), grad_output,
                                              &zero<T>, layout.get(), grad_input),
         "cudnnSoftmaxBackward");
 }
 
+template <class T>
+constexpr LogSoftmaxKernels<T> log_softmax{forward<T>, backward<T>};
+
 }  // namespace
 
-template <class T>
-const LogSoftmaxKernels<T>& log_softmax() {
-  static constexpr LogSoftmaxKernels<T> kernels{forward<T>, backward<T>};
-  return kernels;
+template <>
+const LogSoftmaxKernels<float>* table() {
+  return &log_softmax<float>;
 }
-template const LogSoftmaxKernels<float>& log_softmax();
-template const LogSoftmaxKernels<double>& log_softmax();
+template <>
+const LogSoftmaxKernels<double>* table() {
+  return &log_softmax<double>;
+}
 
 }  // namespace kg::kernels::cudnn

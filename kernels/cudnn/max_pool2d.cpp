@@ -16,25 +16,29 @@ Pooling pooling_of(const Pool2dProblem& p) {
 }
 
 template <class T>
-void forward(const Pool2dProblem& p, const T* input, T* output, std::int32_t*, Stream stream) {
-  pooling_of<T>(p).forward(input, output, stream);
+void forward(const Pool2dProblem& p, const T* input, T* output, std::int32_t*) {
+  pooling_of<T>(p).forward(input, output);
 }
 
 template <class T>
 void backward(const Pool2dProblem& p, const T* input, const T* output, const T* grad_output,
-              const std::int32_t*, T* grad_input, Stream stream) {
-  pooling_of<T>(p).backward(input, output, grad_output, grad_input, stream);
+              const std::int32_t*, T* grad_input) {
+  pooling_of<T>(p).backward(input, output, grad_output, grad_input);
 }
+
+template <class T>
+constexpr MaxPool2dKernels<T> max_pool2d{
+    .forward = forward<T>, .backward = backward<T>, .uses_argmax = false};
 
 }  // namespace
 
-template <class T>
-const MaxPool2dKernels<T>& max_pool2d() {
-  static constexpr MaxPool2dKernels<T> kernels{
-      .forward = forward<T>, .backward = backward<T>, .uses_argmax = false};
-  return kernels;
+template <>
+const MaxPool2dKernels<float>* table() {
+  return &max_pool2d<float>;
 }
-template const MaxPool2dKernels<float>& max_pool2d();
-template const MaxPool2dKernels<double>& max_pool2d();
+template <>
+const MaxPool2dKernels<double>* table() {
+  return &max_pool2d<double>;
+}
 
 }  // namespace kg::kernels::cudnn

@@ -29,16 +29,16 @@ class Pooling {
         input_count_(p.planes * p.h * p.w) {}
 
   template <class T>
-  void forward(const T* input, T* output, Stream stream) const {
-    const LockedContext context(stream);
+  void forward(const T* input, T* output) const {
+    const LockedContext context;
     check(cudnn_library().cudnnPoolingForward(context->cudnn(), window_.get(), &one<T>, input_.get(), input,
                                               &zero<T>, output_.get(), output),
           "cudnnPoolingForward");
   }
 
   template <class T>
-  void backward(const T* input, const T* output, const T* grad_output, T* grad_input, Stream stream) const {
-    const LockedContext context(stream);
+  void backward(const T* input, const T* output, const T* grad_output, T* grad_input) const {
+    const LockedContext context;
     check(cudnn_library().cudnnPoolingBackward(context->cudnn(), window_.get(), &one<T>, output_.get(),
                                                output, output_.get(), grad_output, input_.get(), input,
                                                &zero<T>, input_.get(), grad_input),
@@ -48,9 +48,9 @@ class Pooling {
   /// Of averages, whose gradient does not depend on the input and the output. cuDNN wants arrays of their
   /// shapes all the same: the input's is memory that nobody reads or writes.
   template <class T>
-  void backward_of_average(const T* grad_output, T* grad_input, Stream stream) const {
-    const cuda::Scratch<T> input(input_count_, stream);
-    backward<T>(input.data(), grad_output, grad_output, grad_input, stream);
+  void backward_of_average(const T* grad_output, T* grad_input) const {
+    const cuda::Scratch<T> input(input_count_);
+    backward<T>(input.data(), grad_output, grad_output, grad_input);
   }
 
  private:

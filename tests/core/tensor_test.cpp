@@ -1,4 +1,4 @@
-#include "core/dispatch.h"
+#include "dispatch/types.h"
 #include "support.h"
 
 namespace kg {
@@ -122,11 +122,11 @@ TEST_CASE("Conversion keeps values that both dtypes can hold", "[tensor]") {
   CHECK(x.to(Device::cpu()).data<double>() == x.data<double>());
 }
 
-TEST_CASE("A kernel that finds no memory is an error with the operation's name", "[tensor][errors]") {
-  const auto kernel = [](auto) { throw std::bad_alloc(); };
-  for (const DType dtype : {DType::float32, DType::float64})
-    check_error([&] { visit_floating(Tensor::zeros({1}, {.dtype = dtype}), "softplus", kernel); },
-                {"softplus", "no memory"});
+TEST_CASE("A backward rule that finds no memory is an error with the operation's name", "[tensor][errors]") {
+  const Tensor x = Tensor::ones({1}).set_requires_grad();
+  const Tensor y = record("softplus", x.clone(), {x},
+                          [](const BackwardCall&) -> std::vector<Tensor> { throw std::bad_alloc(); });
+  check_error([&] { y.backward(); }, {"softplus: no memory"});
 }
 
 TEST_CASE("What an integer type cannot hold is refused", "[tensor][errors]") {

@@ -16,7 +16,8 @@
 #include "kernels/cuda/common/launch.h"
 #include "kernels/cuda/common/shared_memory.h"
 
-cudaStream_t kg::kernels::cuda::stream_of(Stream) { return nullptr; }
+cudaStream_t kg::kernels::cuda::stream() { return nullptr; }
+void kg::kernels::note_variant(const char*) noexcept {}
 kg::kernels::cuda::Turn::Turn() {}
 kg::kernels::cuda::Turn::~Turn() {}
 
@@ -347,12 +348,11 @@ __global__ void limited_kernel() {}
 
 TEST_CASE("a launch never lowers what another may have of shared memory") {
   using kg::kernels::cuda::launch;
-  launch<limited_kernel>({.blocks = 1, .threads = 1, .shared_bytes = 64 * 1024}, {});
-  launch<limited_kernel>({.blocks = 1, .threads = 1, .shared_bytes = 49 * 1024}, {});
+  launch<limited_kernel>({.blocks = 1, .threads = 1, .shared_bytes = 64 * 1024});
+  launch<limited_kernel>({.blocks = 1, .threads = 1, .shared_bytes = 49 * 1024});
   const cudaLaunchConfig_t config{.gridDim = 1, .blockDim = 1, .dynamicSmemBytes = 64 * 1024};
   CHECK(cudaLaunchKernelEx(&config, limited_kernel) == cudaSuccess);
-  CHECK_THROWS_AS(launch<limited_kernel>({.blocks = 1, .threads = 1, .shared_bytes = 1 << 20}, {}),
-                  kg::Error);
+  CHECK_THROWS_AS(launch<limited_kernel>({.blocks = 1, .threads = 1, .shared_bytes = 1 << 20}), kg::Error);
   cudaGetLastError();
   CHECK(cudaDeviceSynchronize() == cudaSuccess);
 }

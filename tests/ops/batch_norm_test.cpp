@@ -571,9 +571,9 @@ TEST_CASE("batch_norm says what does not fit", "[batch_norm][errors]") {
 TEST_CASE("batch_norm on cuda refuses more values of a channel than it can count", "[batch_norm][errors]") {
   if (!cuda_is_available()) return;
   const BatchNormProblem p{.n = std::int64_t{1} << 31, .channels = 1, .plane = 4};
-  const auto& kernels = kernels::cuda::batch_norm<float>();
+  const auto& kernels = *kernels::cuda::table<kernels::BatchNormKernels<float>>();
   const auto forward = [&] {
-    kernels.forward_inference(p, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, {});
+    kernels.forward_inference(p, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr);
   };
   check_error(forward, {"cuda", "batch_norm", "8589934592 values of a channel"});
 }

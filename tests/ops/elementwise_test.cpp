@@ -1,6 +1,7 @@
 #include "cases/elementwise.h"
 
 #include "kernels/elementwise.h"
+#include "kernels_on.h"
 #include "reference/elementwise.h"
 #include "support.h"
 
@@ -83,11 +84,6 @@ TEST_CASE("mul by a number scales, forward and backward", "[elementwise][gradche
   }
 }
 
-template <class T>
-const kernels::ElementwiseKernels<T>& kernels_on(Device device) {
-  return device.is_cuda() ? kernels::cuda::elementwise<T>() : kernels::cpu::elementwise<T>();
-}
-
 TEMPLATE_TEST_CASE("fill, scale and accumulate reach every element and no other", "[elementwise]", float,
                    double) {
   using T = TestType;
@@ -101,12 +97,14 @@ TEMPLATE_TEST_CASE("fill, scale and accumulate reach every element and no other"
     x = random(shape, dtype_of<T>(), 1, device);
     std::vector<T> expected = x.to_vector<T>();
     // In place.
-    kernels_on<T>(device).scale(p.count, 0.3, x.device_data<T>(), x.device_data<T>(), {});
+    kernels_on<kernels::ElementwiseKernels<T>>(device).scale(p.count, 0.3, x.device_data<T>(),
+                                                             x.device_data<T>());
     for (T& value : expected) value = static_cast<T>(0.3) * value;
     CHECK(x.to_vector<T>() == expected);
 
     const Tensor addend = Tensor::from(ones, shape, device);
-    kernels_on<T>(device).accumulate(p.count, addend.device_data<T>(), x.device_data<T>(), {});
+    kernels_on<kernels::ElementwiseKernels<T>>(device).accumulate(p.count, addend.device_data<T>(),
+                                                                  x.device_data<T>());
     for (T& value : expected) value += T(1);
     CHECK(x.to_vector<T>() == expected);
     CHECK(addend.to_vector<T>() == ones);

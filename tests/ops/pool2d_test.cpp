@@ -260,13 +260,13 @@ TEST_CASE("Images of more pixels than 32 bits can number are refused", "[max_poo
   if (!cuda_is_available()) return;
   const Pool2dProblem p{
       .planes = 1, .h = 1 << 15, .w = 1 << 15, .k_h = 3, .k_w = 3, .stride_h = 1, .stride_w = 1};
-  const auto& max = kernels::cuda::max_pool2d<float>();
-  const auto& avg = kernels::cuda::avg_pool2d<float>();
-  check_error([&] { max.forward(p, nullptr, nullptr, nullptr, {}); }, {"max_pool2d", "32768x32768", "2^30"});
-  check_error([&] { max.backward(p, nullptr, nullptr, nullptr, nullptr, nullptr, {}); },
+  const auto& max = *kernels::cuda::table<kernels::MaxPool2dKernels<float>>();
+  const auto& avg = *kernels::cuda::table<kernels::AvgPool2dKernels<float>>();
+  check_error([&] { max.forward(p, nullptr, nullptr, nullptr); }, {"max_pool2d", "32768x32768", "2^30"});
+  check_error([&] { max.backward(p, nullptr, nullptr, nullptr, nullptr, nullptr); },
               {"max_pool2d", "32768x32768"});
-  check_error([&] { avg.forward(p, true, nullptr, nullptr, {}); }, {"avg_pool2d", "32768x32768"});
-  check_error([&] { avg.backward(p, true, nullptr, nullptr, {}); }, {"avg_pool2d", "32768x32768"});
+  check_error([&] { avg.forward(p, true, nullptr, nullptr); }, {"avg_pool2d", "32768x32768"});
+  check_error([&] { avg.backward(p, true, nullptr, nullptr); }, {"avg_pool2d", "32768x32768"});
 }
 
 using Pool = Tensor (*)(const Tensor&, Pair, const PoolOptions&);

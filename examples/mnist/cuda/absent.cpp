@@ -16,13 +16,12 @@ namespace {
 
 }  // namespace
 
-void augment_batch(const AugmentSource&, const std::int64_t*, int, float*, std::int64_t*,
-                   kg::kernels::Stream) {
+void augment_batch(const AugmentSource&, const std::int64_t*, int, float*, std::int64_t*) {
   absent("augment_batch");
 }
 
 void metrics_add_batch(std::int64_t, std::int64_t, const float*, const std::int64_t*, const float*,
-                       EpochTotals*, BatchTotals*, kg::kernels::Stream) {
+                       EpochTotals*, BatchTotals*) {
   absent("metrics_add_batch");
 }
 

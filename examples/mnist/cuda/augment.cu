@@ -23,7 +23,6 @@ namespace mnist::cuda {
 
 namespace {
 
-using kg::kernels::Stream;
 using kg::kernels::cuda::block_reduce;
 using kg::kernels::cuda::launch;
 using kg::kernels::cuda::reduce_scratch;
@@ -294,7 +293,7 @@ __global__ void __launch_bounds__(block_size)
 }  // namespace
 
 void augment_batch(const AugmentSource& source, const std::int64_t* batch, int count, float* images,
-                   std::int64_t* labels, Stream stream) {
+                   std::int64_t* labels) {
   const auto pixels = static_cast<std::size_t>(source.workspace.pixels);
   const std::size_t shared_bytes =
       SharedLayout()
@@ -307,7 +306,7 @@ void augment_batch(const AugmentSource& source, const std::int64_t* batch, int c
       {.blocks = {static_cast<unsigned>(count), static_cast<unsigned>(source.channels)},
        .threads = block_size,
        .shared_bytes = shared_bytes},
-      stream, source, batch, images, labels);
+      source, batch, images, labels);
 }
 
 }  // namespace mnist::cuda

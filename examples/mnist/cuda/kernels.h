@@ -3,7 +3,6 @@
 #include <cstdint>
 
 #include "augment/pixel_op.h"
-#include "kernels/stream.h"
 #include "train/epoch_totals.h"
 
 /// The trainer's own CUDA kernels: what each computes, without a word of CUDA. All pointers are to device
@@ -31,13 +30,13 @@ inline constexpr Workspace augment_limit{.pixels = 24 * 1024, .tap_integers = 35
 /// Batch number *batch of the epoch, which has `count` images: images [count, channels, output_pixels] and
 /// their labels.
 void augment_batch(const AugmentSource& source, const std::int64_t* batch, int count, float* images,
-                   std::int64_t* labels, kg::kernels::Stream);
+                   std::int64_t* labels);
 
 /// Adds a batch to the totals: its mean loss, and its `rows` log-probabilities [rows, classes] with labels.
 /// The largest log-probability is the prediction, the first among equals, NaN before all. What it measured of
 /// the batch alone goes to batches[totals->batches], before that number is counted up.
 void metrics_add_batch(std::int64_t rows, std::int64_t classes, const float* log_probabilities,
                        const std::int64_t* labels, const float* loss, EpochTotals* totals,
-                       BatchTotals* batches, kg::kernels::Stream);
+                       BatchTotals* batches);
 
 }  // namespace mnist::cuda

@@ -13,7 +13,6 @@ namespace mnist::cuda {
 
 namespace {
 
-using kg::kernels::Stream;
 using kg::kernels::cuda::block_reduce;
 using kg::kernels::cuda::launch;
 using kg::kernels::cuda::reduce_scratch;
@@ -66,10 +65,10 @@ __global__ void __launch_bounds__(block_size)
 
 void metrics_add_batch(std::int64_t rows, std::int64_t classes, const float* log_probabilities,
                        const std::int64_t* labels, const float* loss, EpochTotals* totals,
-                       BatchTotals* batches, Stream stream) {
+                       BatchTotals* batches) {
   launch<metrics_add_batch_kernel>(
       {.blocks = 1, .threads = block_size, .shared_bytes = SharedLayout().array<int>(reduce_scratch).bytes()},
-      stream, rows, classes, log_probabilities, labels, loss, totals, batches);
+      rows, classes, log_probabilities, labels, loss, totals, batches);
 }
 
 }  // namespace mnist::cuda

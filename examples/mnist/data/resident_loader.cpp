@@ -89,7 +89,7 @@ kg::training::Batch ResidentLoader::batch(const std::int64_t* index, int size) c
                        .levels = levels_.device_data<float>(),
                        .batch_size = options_.batch_size},
                       index, size, batch.inputs.device_data<float>(),
-                      batch.labels.device_data<std::int64_t>(), {});
+                      batch.labels.device_data<std::int64_t>());
   return batch;
 }
 

@@ -136,7 +136,7 @@ class TotalsOnCuda {
   void add(const kg::Tensor& output, const kg::Tensor& labels, const kg::Tensor& loss) {
     cuda::metrics_add_batch(output.size(0), output.size(1), output.device_data<float>(),
                             labels.device_data<std::int64_t>(), loss.device_data<float>(),
-                            totals_.written_address(), batches_.written_address(), {});
+                            totals_.written_address(), batches_.written_address());
   }
 
   EpochTotals read() const { return totals_.read().front(); }

@@ -23,7 +23,6 @@ namespace kg::training::cuda {
 
 namespace {
 
-using kernels::Stream;
 using kernels::cuda::ceil_div;
 using kernels::cuda::launch;
 using kernels::cuda::load_pack;
@@ -94,7 +93,7 @@ void step_some(std::span<const ParameterStep<T, Rule::kept_values>> parameters,
       {.blocks = {kernels::cuda::block_count(blocks), static_cast<unsigned>(parameters.size())},
        .threads = block_size,
        .shared_bytes = SharedLayout().array<BlockStep<Rule>>(1).bytes()},
-      Stream{}, table, constants, rates);
+      table, constants, rates);
 }
 
 }  // namespace

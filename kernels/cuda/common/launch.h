@@ -11,7 +11,11 @@
 #include "kernels/cuda/common/check.h"
 #include "kernels/cuda/common/stream.h"
 #include "kernels/cuda/common/turn.h"
-#include "kernels/stream.h"
+#include "kernels/variant.h"
+
+#if __has_include(<nvtx3/nvToolsExt.h>)
+#include <nvtx3/nvToolsExt.h>
+#endif
 
 namespace kg::kernels::cuda {
 
@@ -23,7 +27,8 @@ inline constexpr unsigned all_lanes = 0xffffffffu;
 struct Grid {
   dim3 blocks;
   dim3 threads;
-  std::size_t shared_bytes = 0;  ///< of dynamic shared memory: SharedLayout::bytes()
+  std::size_t shared_bytes = 0;       ///< of dynamic shared memory: SharedLayout::bytes()
+  cudaStream_t own_stream = nullptr;  ///< to run on in place of stream()
   std::source_location where = std::source_location::current();
 };
 
@@ -43,11 +48,27 @@ namespace detail {
 
 /// "relu_forward_kernel<float>" out of the compiler's description of a function with that template argument.
 template <auto kernel>
-std::string kernel_name() {
-  const std::string_view function = __PRETTY_FUNCTION__;
-  const std::size_t begin = function.find("kernel = ") + 9;
-  return std::string(function.substr(begin, function.find_first_of(";]", begin) - begin));
+const std::string& kernel_name() {
+  static const std::string name = [](std::string_view function) {
+    const std::size_t begin = function.find("kernel = ") + 9;
+    return std::string(function.substr(begin, function.find_first_of(";]", begin) - begin));
+  }(__PRETTY_FUNCTION__);
+  return name;
 }
+
+/// A range of that name in a profiler's timeline (NVTX), where the toolkit has it. Without a profiler it
+/// costs some nanoseconds.
+class ProfilerRange {
+ public:
+#if __has_include(<nvtx3/nvToolsExt.h>)
+  explicit ProfilerRange(const std::string& name) { nvtxRangePushA(name.c_str()); }
+  ~ProfilerRange() { nvtxRangePop(); }
+#else
+  explicit ProfilerRange(const std::string&) {}
+#endif
+  ProfilerRange(const ProfilerRange&) = delete;
+  ProfilerRange& operator=(const ProfilerRange&) = delete;
+};
 
 /// Lets launches of the kernel have as much shared memory as the device offers.
 inline cudaError_t raise_shared_limit(const void* kernel) {
@@ -62,10 +83,10 @@ inline cudaError_t raise_shared_limit(const void* kernel) {
 /// Launches `kernel` with the arguments, converted to its parameters' types. Nothing happens on an empty
 /// grid, which the runtime would refuse. Throws Error with the kernel's name and the place of the launch.
 ///
-///     launch<relu_forward_kernel<T>>({.blocks = block_count(n), .threads = 256}, stream, count, input,
+///     launch<relu_forward_kernel<T>>({.blocks = block_count(n), .threads = 256}, count, input,
 ///     output);
 template <auto kernel, class... Arguments>
-void launch(const Grid& grid, Stream stream, Arguments... arguments) {
+void launch(const Grid& grid, Arguments... arguments) {
   if (grid.blocks.x == 0 || grid.blocks.y == 0 || grid.blocks.z == 0) return;
   const auto check_launch = [&](cudaError_t code) {
     if (code != cudaSuccess) throw Error(failure(code, detail::kernel_name<kernel>(), grid.where));
@@ -78,12 +99,14 @@ void launch(const Grid& grid, Stream stream, Arguments... arguments) {
     static const cudaError_t raised = detail::raise_shared_limit(reinterpret_cast<const void*>(kernel));
     check_launch(raised);
   }
+  note_variant(detail::kernel_name<kernel>().c_str());
   const Turn turn;
+  const detail::ProfilerRange range(detail::kernel_name<kernel>());
   cudaLaunchConfig_t config{};
   config.gridDim = grid.blocks;
   config.blockDim = grid.threads;
   config.dynamicSmemBytes = grid.shared_bytes;
-  config.stream = stream_of(stream);
+  config.stream = grid.own_stream ? grid.own_stream : stream();
   check_launch(cudaLaunchKernelEx(&config, kernel, arguments...));
 }
 

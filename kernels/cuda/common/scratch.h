@@ -4,7 +4,6 @@
 #include <cstdint>
 
 #include "kernels/device.h"
-#include "kernels/stream.h"
 
 namespace kg::kernels::cuda {
 
@@ -13,11 +12,10 @@ namespace kg::kernels::cuda {
 template <class T>
 class Scratch {
  public:
-  Scratch(std::int64_t count, Stream stream)
+  explicit Scratch(std::int64_t count)
       : bytes_(static_cast<std::size_t>(count) * sizeof(T)),
-        stream_(stream),
-        data_(static_cast<T*>(device().allocate(bytes_, stream))) {}
-  ~Scratch() { device().release(data_, bytes_, stream_); }
+        data_(static_cast<T*>(device().allocate(bytes_))) {}
+  ~Scratch() { device().release(data_, bytes_); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 
@@ -25,7 +23,6 @@ class Scratch {
 
  private:
   std::size_t bytes_;
-  Stream stream_;
   T* data_;
 };
 

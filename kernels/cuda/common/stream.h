@@ -2,12 +2,9 @@
 
 #include <cuda_runtime.h>
 
-#include "kernels/stream.h"
-
 namespace kg::kernels::cuda {
-
-/// The CUDA stream behind a Stream. An empty one stands for the backend's own stream: not CUDA's default
-/// stream, which cannot be captured.
-cudaStream_t stream_of(Stream stream);
+/// The stream that everything runs on. Non-blocking: it does not wait for CUDA's default stream, which
+/// somebody else in the program may be using and which cannot be captured.
+cudaStream_t stream();
 
 }  // namespace kg::kernels::cuda

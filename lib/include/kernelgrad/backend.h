@@ -5,16 +5,17 @@
 #include <string_view>
 #include <vector>
 
+#include "kernelgrad/device.h"
 #include "kernelgrad/dtype.h"
 
-/// On Device::cuda() some operations can be computed by two implementations: our own kernels, and NVIDIA's in
-/// cuDNN and cuBLAS. Here is chosen which of them runs, operation by operation:
+/// Which kernel computes what. On Device::cuda() some operations have two implementations: our own kernels,
+/// and NVIDIA's in cuDNN and cuBLAS. Here is chosen which of them runs, operation by operation:
 ///
 ///     kg::set_kernel_policy("cudnn");                        // wherever there is a choice
 ///     kg::set_kernel_policy("conv2d=fastest,linear=cudnn");  // for these, the others as before
 ///     for (const kg::BackendChoice& choice : kg::backend_choices()) ...
 ///
-/// The CPU has one implementation of each, and none of this concerns it.
+/// The CPU has one implementation of each, whose kernels backend_choices() lists too.
 namespace kg {
 
 /// An implementation.
@@ -72,14 +73,18 @@ struct BackendChoice {
   std::string operation;  ///< "conv2d backward_weight"
   std::string problem;    ///< "128x8x24x24, weight 16x8x3x3"
   DType dtype = DType::float32;
+  Device device = Device::cpu();
   Backend backend = Backend::native;
+  /// Which of its kernels: the instruction set on the CPU ("AVX2"), the name on CUDA
+  /// ("conv2d_tiled_kernel<float, 3, 8>"); empty where there is one alone.
+  std::string variant;
   double native_microseconds = 0;  ///< Of a call, among others in a busy queue; 0 where it was not timed.
   double cudnn_microseconds = 0;   ///< Likewise.
-  std::string reason;              ///< "faster", "asked for", or why the other could not run
+  std::string reason;              ///< "faster", "asked for", "the only one", or why the other could not run
 };
 
-/// What was chosen so far, in the order in which problems were first seen, for operations with a policy other
-/// than native.
+/// What ran so far, in the order in which problems were first seen. Of problems that needed no choice the
+/// first 10,000.
 std::vector<BackendChoice> backend_choices();
 /// backend_choices() as a table to print, a line for each.
 std::string backend_choices_table();

@@ -68,6 +68,8 @@ class Tensor {
   std::int64_t numel() const;
   DType dtype() const;
   Device device() const;
+  /// dtype() and device(): what it takes to make another tensor like this one.
+  TensorOptions options() const { return {.dtype = dtype(), .device = device()}; }
 
   /// The elements, in row-major order. Throws Error if T is not the tensor's dtype or the memory is not the
   /// CPU's.

@@ -3,9 +3,9 @@
 #include <unordered_map>
 
 #include "autograd/node.h"
-#include "core/dispatch.h"
+#include "core/no_memory.h"
 #include "core/tensor_impl.h"
-#include "kernels/elementwise.h"
+#include "ops/in_place.h"
 
 namespace kg {
 
@@ -25,9 +25,7 @@ void accumulate(Tensor& sum, Tensor gradient) {
   }
   if (!is_exclusive(sum)) sum = sum.clone();
   sum.bump_version();
-  visit_floating(sum, "backward", [&]<class T>(Type<T>) {
-    KG_KERNELS(elementwise, T, sum.device()).accumulate(sum.numel(), raw<T>(gradient), raw<T>(sum), {});
-  });
+  kg::accumulate(gradient, sum);
 }
 
 /// `use` says where the leaf was used, for error messages: "linear: input 1".
@@ -43,6 +41,13 @@ void accumulate_into_leaf(Tensor::Impl& leaf, Tensor gradient, const auto& use) 
   leaf.grad = sum.shared_impl();
 }
 
+std::vector<Tensor> run_rule(const Node& node, const Tensor& grad_output,
+                             const std::vector<bool>& needs) try {
+  return node.rule({.operation = node.name, .grad_output = grad_output, .needs = needs});
+} catch (const std::bad_alloc&) {
+  no_memory(node.name);
+}
+
 void check_gradients(const Node& node, const std::vector<Tensor>& gradients) {
   const std::string rule = node.name + ": its backward rule returned ";
   if (gradients.size() != node.edges.size())
@@ -53,7 +58,7 @@ void check_gradients(const Node& node, const std::vector<Tensor>& gradients) {
     const Tensor& gradient = gradients[i];
     if (!edge.needed()) continue;
     if (!gradient.defined()) throw Error(rule + "no gradient for input " + std::to_string(i));
-    const TensorOptions given = {.dtype = gradient.dtype(), .device = gradient.device()};
+    const TensorOptions given = gradient.options();
     if (gradient.shape() != edge.shape || given.dtype != edge.options.dtype ||
         given.device != edge.options.device)
       throw Error(rule + described(gradient.shape(), given) + " as the gradient of input " +
@@ -92,8 +97,7 @@ class BackwardWalk {
     const Tensor grad_output = std::move(gradients_.extract(&node).mapped());
     std::vector<bool> needs;
     for (const Edge& edge : node.edges) needs.push_back(edge.needed());
-    std::vector<Tensor> gradients =
-        node.rule({.operation = node.name, .grad_output = grad_output, .needs = needs});
+    std::vector<Tensor> gradients = run_rule(node, grad_output, needs);
     check_gradients(node, gradients);
     const std::vector<Edge> edges = node.edges;
     if (!retain_graph_) node.free();

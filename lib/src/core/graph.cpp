@@ -22,20 +22,20 @@ Graph::Graph(const std::function<void()>& work) try {
   impl_ = std::make_unique<Impl>();
   Capture& capture = impl_->capture;
   // Kernels are loaded when they are first launched, which should not be in a recording.
-  kernels::cuda::advance_counter(capture.word(0), 0, {});
-  kernels::cuda::begin_capture({});
+  kernels::cuda::advance_counter(capture.word(0), 0);
+  kernels::cuda::begin_capture();
   try {
     work();
     for (std::size_t i = 0; i < capture.sources().size(); ++i)
-      kernels::cuda::advance_counter(capture.word(i), capture.sources()[i].draws, {});
+      kernels::cuda::advance_counter(capture.word(i), capture.sources()[i].draws);
   } catch (...) {
     // Before other threads go on, who may have tensors of the recording's.
     capture.finish();
-    kernels::cuda::abandon_capture({});
+    kernels::cuda::abandon_capture();
     throw;
   }
   capture.finish();
-  impl_->recorded = kernels::cuda::end_capture({});
+  impl_->recorded = kernels::cuda::end_capture();
   for (const Capture::Source& source : capture.sources()) impl_->next_draws.push_back(source.first_draw);
 } catch (const std::bad_alloc&) {
   no_memory("Graph");
@@ -58,12 +58,12 @@ void Graph::replay() {
     if (draws != impl_->next_draws[i]) {
       // Somebody has drawn between the replays, or gone back: the count on the device no longer holds.
       const std::uint64_t moved = draws - source.first_draw;
-      functions_of(Device::cuda()).copy_from_host(impl_->capture.word(i), &moved, sizeof moved, {});
+      functions_of(Device::cuda()).copy_from_host(impl_->capture.word(i), &moved, sizeof moved);
     }
     impl_->next_draws[i] = draws + source.draws;
     source.generator->set_state(source.seed, impl_->next_draws[i]);
   }
-  kernels::cuda::launch_graph(*impl_->recorded, {});
+  kernels::cuda::launch_graph(*impl_->recorded);
 }
 
 }  // namespace kg

@@ -11,12 +11,12 @@ const kernels::DeviceFunctions& functions_of(Device device) {
 
 Storage::Storage(std::size_t bytes, Device device)
     : recording_is_over_(device.is_cuda() && Capture::active() ? Capture::active()->is_over() : nullptr),
-      data_(functions_of(device).allocate(bytes, {})),
+      data_(functions_of(device).allocate(bytes)),
       bytes_(bytes),
       device_(device) {}
 
 Storage::~Storage() {
-  if (!is_lost()) functions_of(device_).release(data_, bytes_, {});
+  if (!is_lost()) functions_of(device_).release(data_, bytes_);
 }
 
 void Storage::note_use() const {

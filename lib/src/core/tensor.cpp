@@ -8,9 +8,10 @@
 
 #include "autograd/node.h"
 #include "core/capture.h"
-#include "core/dispatch.h"
+#include "core/no_memory.h"
 #include "core/tensor_impl.h"
-#include "kernels/elementwise.h"
+#include "dispatch/types.h"
+#include "ops/in_place.h"
 
 namespace kg {
 
@@ -87,14 +88,12 @@ Tensor Tensor::ones(Shape shape, TensorOptions options) { return full(std::move(
 Tensor Tensor::full(Shape shape, double value, TensorOptions options) try {
   Tensor result = empty(std::move(shape), options);
   if (is_floating_point(options.dtype)) {
-    visit_floating(result, "full", [&]<class T>(Type<T>) {
-      KG_KERNELS(elementwise, T, options.device).fill(result.numel(), value, raw<T>(result), {});
-    });
+    fill(result, value);
     return result;
   }
   visit_integer(options.dtype, [&]<class T>(Type<T>) {
     const std::vector<T> values(static_cast<std::size_t>(result.numel()), cast<T>(value, "Tensor::full"));
-    functions_of(options.device).copy_from_host(raw<T>(result), values.data(), values.size() * sizeof(T), {});
+    functions_of(options.device).copy_from_host(raw<T>(result), values.data(), values.size() * sizeof(T));
   });
   return result;
 } catch (const std::bad_alloc&) {
@@ -107,7 +106,7 @@ Tensor Tensor::from_bytes(std::span<const std::byte> bytes, Shape shape, TensorO
                 " values given, shape " + kg::to_string(shape) + " expects " +
                 std::to_string(kg::numel(shape)));
   Tensor result = empty(std::move(shape), options);
-  functions_of(options.device).copy_from_host(result.impl_->storage->data(), bytes.data(), bytes.size(), {});
+  functions_of(options.device).copy_from_host(result.impl_->storage->data(), bytes.data(), bytes.size());
   return result;
 } catch (const std::bad_alloc&) {
   kg::no_memory("Tensor::from");
@@ -162,7 +161,7 @@ void Tensor::copy_to_host(DType wanted, void* destination) const {
   if (dtype() != wanted)
     throw Error("Tensor::to_vector: asked for " + std::string(name_of(wanted)) + ", the tensor is " +
                 std::string(name_of(dtype())));
-  functions_of(device()).copy_to_host(destination, impl_->storage->data(), impl_->storage->bytes(), {});
+  functions_of(device()).copy_to_host(destination, impl_->storage->data(), impl_->storage->bytes());
 }
 
 double Tensor::item() const try {
@@ -226,11 +225,11 @@ void Tensor::copy_from(const Tensor& source) try {
   const void* from = source.impl_->storage->data();
   const std::size_t bytes = impl_->storage->bytes();
   if (device() == source.device())
-    functions_of(device()).copy_within(to, from, bytes, {});
+    functions_of(device()).copy_within(to, from, bytes);
   else if (device().is_cuda())
-    functions_of(device()).copy_from_host(to, from, bytes, {});
+    functions_of(device()).copy_from_host(to, from, bytes);
   else
-    functions_of(source.device()).copy_to_host(to, from, bytes, {});
+    functions_of(source.device()).copy_to_host(to, from, bytes);
 } catch (const std::bad_alloc&) {
   kg::no_memory("Tensor::copy_from");
 }
@@ -267,9 +266,7 @@ std::string described(const Shape& shape, TensorOptions options) {
   return std::string(name_of(options.dtype)) + " " + to_string(shape) + " on " + options.device.name();
 }
 
-std::string described(const Tensor& tensor) {
-  return described(tensor.shape(), {.dtype = tensor.dtype(), .device = tensor.device()});
-}
+std::string described(const Tensor& tensor) { return described(tensor.shape(), tensor.options()); }
 
 bool Tensor::requires_grad() const { return checked(impl()).requires_grad || impl_->grad_fn != nullptr; }
 

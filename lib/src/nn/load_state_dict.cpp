@@ -5,7 +5,8 @@
 #include <sstream>
 #include <utility>
 
-#include "core/dispatch.h"
+#include "core/no_memory.h"
+#include "dispatch/types.h"
 #include "kernelgrad/nn.h"
 
 namespace kg::nn {

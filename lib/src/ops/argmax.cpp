@@ -1,7 +1,7 @@
 #include "kernels/argmax.h"
 
-#include "core/dispatch.h"
 #include "core/tensor_impl.h"
+#include "dispatch/kernels.h"
 #include "kernelgrad/ops.h"
 #include "ops/check.h"
 
@@ -13,9 +13,11 @@ Tensor argmax(const Tensor& x) try {
   check::has_rank(input, 2, "[rows, columns]");
   if (x.size(1) < 1) throw Error(input.described() + ", expected at least one column");
   Tensor result = Tensor::empty({x.size(0)}, {.dtype = DType::int64, .device = x.device()});
-  visit_floating(x, "argmax", [&]<class T>(Type<T>) {
-    KG_KERNELS(argmax, T, x.device()).forward(x.size(0), x.size(1), raw<T>(x), raw<std::int64_t>(result), {});
-  });
+  dispatch::run<kernels::ArgmaxKernels>(
+      "forward", x.options(), Description().extents("", {x.size(0)}).extents(" rows of ", {x.size(1)}),
+      [&]<class T>(const kernels::ArgmaxKernels<T>& kernels) {
+        kernels.forward(x.size(0), x.size(1), raw<T>(x), raw<std::int64_t>(result));
+      });
   return result;
 } catch (const std::bad_alloc&) {
   no_memory("argmax");

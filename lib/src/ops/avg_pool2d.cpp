@@ -1,7 +1,7 @@
 #include "kernels/avg_pool2d.h"
 
-#include "core/dispatch.h"
 #include "core/tensor_impl.h"
+#include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
 #include "ops/pool2d.h"
 
@@ -9,22 +9,23 @@ namespace kg {
 
 Tensor avg_pool2d(const Tensor& x, Pair kernel, const PoolOptions& options) try {
   const kernels::Pool2dProblem problem = pool2d_problem("avg_pool2d", x, kernel, options);
-  const TensorOptions like = {.dtype = x.dtype(), .device = x.device()};
+  const TensorOptions like = x.options();
   const bool count_include_pad = options.count_include_pad;
+  const Description description = problem.description().note(", padding not counted", !count_include_pad);
   Tensor output = Tensor::empty({x.size(0), x.size(1), problem.out_h(), problem.out_w()}, like);
   // Without images they could be larger than kernels can multiply.
   if (x.numel() > 0)
-    visit_floating(x, "avg_pool2d", [&]<class T>(Type<T>) {
-      KG_CHOSEN_KERNELS(avg_pool2d, T, like.device)
-          .forward(problem, count_include_pad, raw<T>(x), raw<T>(output), {});
-    });
+    dispatch::run<kernels::AvgPool2dKernels>(
+        "forward", like, description, [&]<class T>(const kernels::AvgPool2dKernels<T>& kernels) {
+          kernels.forward(problem, count_include_pad, raw<T>(x), raw<T>(output));
+        });
   const auto rule = [=, input_shape = x.shape()](const BackwardCall& call) -> std::vector<Tensor> {
     Tensor gradient = Tensor::empty(input_shape, like);
     if (gradient.numel() > 0)
-      visit_floating(gradient, "avg_pool2d", [&]<class T>(Type<T>) {
-        KG_CHOSEN_KERNELS(avg_pool2d, T, like.device)
-            .backward(problem, count_include_pad, raw<T>(call.grad_output), raw<T>(gradient), {});
-      });
+      dispatch::run<kernels::AvgPool2dKernels>(
+          "backward", like, description, [&]<class T>(const kernels::AvgPool2dKernels<T>& kernels) {
+            kernels.backward(problem, count_include_pad, raw<T>(call.grad_output), raw<T>(gradient));
+          });
     return {gradient};
   };
   return record("avg_pool2d", output, {x}, rule);

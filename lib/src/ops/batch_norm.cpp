@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <span>
 
-#include "core/dispatch.h"
 #include "core/tensor_impl.h"
+#include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
 #include "ops/check.h"
@@ -76,7 +76,7 @@ Tensor batch_norm(const Tensor& input, const Tensor& gamma, const Tensor& beta, 
                   Tensor running_var, const BatchNormOptions& options) try {
   check_arguments(input, gamma, beta, running_mean, running_var, options);
   const kernels::BatchNormProblem problem = problem_of(input, options);
-  const TensorOptions like = {.dtype = input.dtype(), .device = input.device()};
+  const TensorOptions like = input.options();
   const Shape per_channel = {problem.channels};
   Tensor output = Tensor::empty(input.shape(), like);
   // A copy of the running mean in inference: what backward needs must not change when training goes on.
@@ -85,18 +85,28 @@ Tensor batch_norm(const Tensor& input, const Tensor& gamma, const Tensor& beta, 
   if (options.training)
     for (Tensor statistic : {running_mean, running_var, options.num_batches_tracked})
       if (statistic.defined()) statistic.bump_version();
-  visit_floating(input, "batch_norm", [&]<class T>(Type<T>) {
-    const auto& kernels = KG_CHOSEN_KERNELS(batch_norm, T, like.device);
-    if (options.training)
-      kernels.forward_training(problem, raw<T>(input), raw<T>(gamma), raw<T>(beta), options.momentum,
-                               raw<T>(running_mean), raw<T>(running_var),
-                               raw<std::int64_t>(options.num_batches_tracked), raw<T>(mean), raw<T>(inv_std),
-                               raw<T>(output), {});
-    else
-      kernels.forward_inference(problem, raw<T>(input), raw<T>(gamma), raw<T>(beta), raw<T>(mean),
-                                raw<T>(running_var), raw<T>(inv_std), raw<T>(output), {});
-  });
   const bool affine = gamma.defined();
+  const Description description = problem.description().note(", no gamma", !affine);
+  if (options.training) {
+    // The statistics are left out when it is rehearsed: they must move once.
+    const auto forward = [&](const Tensor& to_mean, const Tensor& to_var, const Tensor& to_count) {
+      return [&]<class T>(const kernels::BatchNormKernels<T>& kernels) {
+        kernels.forward_training(problem, raw<T>(input), raw<T>(gamma), raw<T>(beta), options.momentum,
+                                 raw<T>(to_mean), raw<T>(to_var), raw<std::int64_t>(to_count), raw<T>(mean),
+                                 raw<T>(inv_std), raw<T>(output));
+      };
+    };
+    const Tensor none;
+    dispatch::run<kernels::BatchNormKernels>("forward_training", like, description,
+                                             forward(running_mean, running_var, options.num_batches_tracked),
+                                             forward(none, none, none));
+  } else {
+    dispatch::run<kernels::BatchNormKernels>(
+        "forward_inference", like, description, [&]<class T>(const kernels::BatchNormKernels<T>& kernels) {
+          kernels.forward_inference(problem, raw<T>(input), raw<T>(gamma), raw<T>(beta), raw<T>(mean),
+                                    raw<T>(running_var), raw<T>(inv_std), raw<T>(output));
+        });
+  }
   const bool saves_gamma = input.requires_grad() || problem.relu_after;
   const SavedTensor saved_input(input, "input"), saved_gamma(saves_gamma ? gamma : Tensor(), "gamma"),
       saved_beta(problem.relu_after ? beta : Tensor(), "beta");
@@ -106,12 +116,18 @@ Tensor batch_norm(const Tensor& input, const Tensor& gamma, const Tensor& beta, 
     if (call.needs[0]) gradients[0] = Tensor::empty(x.shape(), like);
     if (affine) gradients[1] = Tensor::empty(per_channel, like);
     if (affine) gradients[2] = Tensor::empty(per_channel, like);
-    visit_floating(x, "batch_norm", [&]<class T>(Type<T>) {
-      KG_CHOSEN_KERNELS(batch_norm, T, like.device)
-          .backward(problem, training, raw<T>(x), raw<T>(call.grad_output), raw<T>(saved_gamma.unpack(call)),
-                    raw<T>(saved_beta.unpack(call)), raw<T>(mean), raw<T>(inv_std), raw<T>(gradients[0]),
-                    raw<T>(gradients[1]), raw<T>(gradients[2]), {});
-    });
+    const Tensor scale = saved_gamma.unpack(call), shift = saved_beta.unpack(call);
+    dispatch::run<kernels::BatchNormKernels>(
+        "backward", like,
+        Description(description)
+            .note(", given statistics", !training)
+            .note(", no grad_input", !gradients[0].defined())
+            .note(", gamma not needed", affine && !scale.defined()),
+        [&]<class T>(const kernels::BatchNormKernels<T>& kernels) {
+          kernels.backward(problem, training, raw<T>(x), raw<T>(call.grad_output), raw<T>(scale),
+                           raw<T>(shift), raw<T>(mean), raw<T>(inv_std), raw<T>(gradients[0]),
+                           raw<T>(gradients[1]), raw<T>(gradients[2]));
+        });
     return gradients;
   };
   return record("batch_norm", output, {input, gamma, beta}, rule);

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "core/dispatch.h"
 #include "core/tensor_impl.h"
+#include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
 #include "ops/check.h"
@@ -85,7 +85,7 @@ kernels::Conv2dProblem checked_problem(const Tensor& input, const Tensor& weight
 /// A convolution of a batch without images or channels, or to no channels: the bias alone. Extents of such
 /// tensors may be larger than kernels can multiply.
 Tensor without_products(const Tensor& input, const Tensor& weight, const Tensor& bias, const Shape& output) {
-  const TensorOptions like = {.dtype = input.dtype(), .device = input.device()};
+  const TensorOptions like = input.options();
   const auto rule = [like, input_shape = input.shape(), weight_shape = weight.shape(),
                      with_bias = bias.defined()](const BackwardCall& call) -> std::vector<Tensor> {
     const Tensor of_bias =
@@ -104,13 +104,14 @@ Tensor without_products(const Tensor& input, const Tensor& weight, const Tensor&
 Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
               const Conv2dOptions& options) try {
   const kernels::Conv2dProblem problem = checked_problem(input, weight, bias, options);
-  const TensorOptions like = {.dtype = input.dtype(), .device = input.device()};
+  const TensorOptions like = input.options();
   Tensor output = Tensor::empty({problem.n, problem.c_out, problem.out_h(), problem.out_w()}, like);
   if (input.numel() == 0 || output.numel() == 0) return without_products(input, weight, bias, output.shape());
-  visit_floating(input, "conv2d", [&]<class T>(Type<T>) {
-    KG_CHOSEN_KERNELS(conv2d, T, input.device())
-        .forward(problem, raw<T>(input), raw<T>(weight), raw<T>(bias), raw<T>(output), {});
-  });
+  dispatch::run<kernels::Conv2dKernels>("forward", like, problem.description().note(", bias", bias.defined()),
+                                        [&]<class T>(const kernels::Conv2dKernels<T>& kernels) {
+                                          kernels.forward(problem, raw<T>(input), raw<T>(weight),
+                                                          raw<T>(bias), raw<T>(output));
+                                        });
   // The weight's gradient needs the input and the other way round: each is saved only if the other's is
   // wanted.
   const bool with_bias = bias.defined();
@@ -118,25 +119,30 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
   const SavedTensor saved_weight(input.requires_grad() ? weight : Tensor(), "weight");
   const auto rule = [=](const BackwardCall& call) {
     std::vector<Tensor> gradients(3);
-    visit_floating(call.grad_output, "conv2d", [&]<class T>(Type<T>) {
-      const auto& kernels = KG_CHOSEN_KERNELS(conv2d, T, like.device);
-      const T* grad_output = raw<T>(call.grad_output);
-      if (call.needs[0]) {
-        gradients[0] = Tensor::empty({problem.n, problem.c_in, problem.h, problem.w}, like);
-        kernels.backward_input(problem, grad_output, raw<T>(saved_weight.unpack(call)), raw<T>(gradients[0]),
-                               {});
-      }
-      if (call.needs[1]) {
-        gradients[1] =
-            Tensor::empty({problem.c_out, problem.c_in / problem.groups, problem.k_h, problem.k_w}, like);
-        kernels.backward_weight(problem, raw<T>(saved_input.unpack(call)), grad_output, raw<T>(gradients[1]),
-                                {});
-      }
-      if (with_bias && call.needs[2]) {
-        gradients[2] = Tensor::empty({problem.c_out}, like);
-        kernels.backward_bias(problem, grad_output, raw<T>(gradients[2]), {});
-      }
-    });
+    const auto run = [&](std::string_view function, const auto& body) {
+      dispatch::run<kernels::Conv2dKernels>(function, like, problem.description(), body);
+    };
+    if (call.needs[0]) {
+      gradients[0] = Tensor::empty({problem.n, problem.c_in, problem.h, problem.w}, like);
+      const Tensor w = saved_weight.unpack(call);
+      run("backward_input", [&]<class T>(const kernels::Conv2dKernels<T>& kernels) {
+        kernels.backward_input(problem, raw<T>(call.grad_output), raw<T>(w), raw<T>(gradients[0]));
+      });
+    }
+    if (call.needs[1]) {
+      gradients[1] =
+          Tensor::empty({problem.c_out, problem.c_in / problem.groups, problem.k_h, problem.k_w}, like);
+      const Tensor x = saved_input.unpack(call);
+      run("backward_weight", [&]<class T>(const kernels::Conv2dKernels<T>& kernels) {
+        kernels.backward_weight(problem, raw<T>(x), raw<T>(call.grad_output), raw<T>(gradients[1]));
+      });
+    }
+    if (with_bias && call.needs[2]) {
+      gradients[2] = Tensor::empty({problem.c_out}, like);
+      run("backward_bias", [&]<class T>(const kernels::Conv2dKernels<T>& kernels) {
+        kernels.backward_bias(problem, raw<T>(call.grad_output), raw<T>(gradients[2]));
+      });
+    }
     return gradients;
   };
   return record("conv2d", output, {input, weight, bias}, rule);

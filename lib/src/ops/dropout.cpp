@@ -1,8 +1,8 @@
 #include "kernels/dropout.h"
 
 #include "core/capture.h"
-#include "core/dispatch.h"
 #include "core/tensor_impl.h"
+#include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
 #include "ops/check.h"
@@ -29,10 +29,12 @@ Tensor dropout(const Tensor& x, double p, Generator& generator) try {
   if (p == 0) return x;
   const kernels::DropoutProblem problem = draw_mask(p, generator);
   const auto apply = [problem](const Tensor& input) {
-    Tensor result = Tensor::empty(input.shape(), {.dtype = input.dtype(), .device = input.device()});
-    visit_floating(input, "dropout", [&]<class T>(Type<T>) {
-      KG_KERNELS(dropout, T, input.device()).apply(problem, input.numel(), raw<T>(input), raw<T>(result), {});
-    });
+    Tensor result = Tensor::empty(input.shape(), input.options());
+    dispatch::run<kernels::DropoutKernels>(
+        "apply", input.options(), Description().extents("", {input.numel()}),
+        [&]<class T>(const kernels::DropoutKernels<T>& kernels) {
+          kernels.apply(problem, input.numel(), raw<T>(input), raw<T>(result));
+        });
     return result;
   };
   return record("dropout", apply(x), {x}, [apply](const BackwardCall& call) -> std::vector<Tensor> {

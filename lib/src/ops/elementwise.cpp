@@ -2,11 +2,12 @@
 
 #include <algorithm>
 
-#include "core/dispatch.h"
 #include "core/tensor_impl.h"
+#include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
 #include "ops/check.h"
+#include "ops/in_place.h"
 #include "ops/reduce.h"
 
 namespace kg {
@@ -69,29 +70,46 @@ Tensor sum_to(const Tensor& gradient, const Shape& shape) {
 template <class Kernel>
 Tensor combine(std::string_view op, const Tensor& a, const Tensor& b, const Kernel& kernel) {
   Shape shape = broadcast_shape(op, a, b);
-  Tensor output = Tensor::empty(std::move(shape), {.dtype = a.dtype(), .device = a.device()});
+  Tensor output = Tensor::empty(std::move(shape), a.options());
   if (output.numel() == 0) return output;
   const kernels::BroadcastProblem problem = broadcast_problem(a, b, output.shape());
-  visit_floating(a, op, [&]<class T>(Type<T>) {
-    kernel(KG_KERNELS(elementwise, T, a.device()), problem, raw<T>(a), raw<T>(b), raw<T>(output));
-  });
+  dispatch::run<kernels::ElementwiseKernels>(op, a.options(), problem.description(),
+                                             [&]<class T>(const kernels::ElementwiseKernels<T>& kernels) {
+                                               kernel(kernels, problem, raw<T>(a), raw<T>(b), raw<T>(output));
+                                             });
   return output;
 }
 
 Tensor scaled(const Tensor& x, double factor) {
-  Tensor output = Tensor::empty(x.shape(), {.dtype = x.dtype(), .device = x.device()});
-  visit_floating(x, "mul", [&]<class T>(Type<T>) {
-    KG_KERNELS(elementwise, T, x.device()).scale(x.numel(), factor, raw<T>(x), raw<T>(output), {});
-  });
+  Tensor output = Tensor::empty(x.shape(), x.options());
+  dispatch::run<kernels::ElementwiseKernels>("scale", x.options(), Description().extents("", {x.numel()}),
+                                             [&]<class T>(const kernels::ElementwiseKernels<T>& kernels) {
+                                               kernels.scale(x.numel(), factor, raw<T>(x), raw<T>(output));
+                                             });
   return output;
 }
 
 }  // namespace
 
+void fill(Tensor& x, double value) {
+  dispatch::run<kernels::ElementwiseKernels>("fill", x.options(), Description().extents("", {x.numel()}),
+                                             [&]<class T>(const kernels::ElementwiseKernels<T>& kernels) {
+                                               kernels.fill(x.numel(), value, raw<T>(x));
+                                             });
+}
+
+void accumulate(const Tensor& x, Tensor& sum) {
+  dispatch::run<kernels::ElementwiseKernels>("accumulate", x.options(),
+                                             Description().extents("", {x.numel()}),
+                                             [&]<class T>(const kernels::ElementwiseKernels<T>& kernels) {
+                                               kernels.accumulate(x.numel(), raw<T>(x), raw<T>(sum));
+                                             });
+}
+
 Tensor add(const Tensor& a, const Tensor& b) try {
   const Tensor output =
       combine("add", a, b, [](const auto& kernels, const auto& problem, auto* x, auto* y, auto* out) {
-        kernels.add(problem, x, y, out, {});
+        kernels.add(problem, x, y, out);
       });
   return record("add", output, {a, b},
                 [a_shape = a.shape(), b_shape = b.shape()](const BackwardCall& call) -> std::vector<Tensor> {
@@ -105,7 +123,7 @@ Tensor add(const Tensor& a, const Tensor& b) try {
 Tensor mul(const Tensor& a, const Tensor& b) try {
   const Tensor output =
       combine("mul", a, b, [](const auto& kernels, const auto& problem, auto* x, auto* y, auto* out) {
-        kernels.mul(problem, x, y, out, {});
+        kernels.mul(problem, x, y, out);
       });
   const SavedTensor saved_a(b.requires_grad() ? a : Tensor(), "a"),
       saved_b(a.requires_grad() ? b : Tensor(), "b");

@@ -1,7 +1,7 @@
 #include "kernels/global_avg_pool2d.h"
 
-#include "core/dispatch.h"
 #include "core/tensor_impl.h"
+#include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
 #include "ops/check.h"
@@ -16,18 +16,19 @@ Tensor global_avg_pool2d(const Tensor& x) try {
   const std::int64_t planes = checked_numel("global_avg_pool2d", {x.size(0), x.size(1)}),
                      // Without images they could be larger than 64 bits can count.
       plane = planes == 0 ? 1 : x.size(2) * x.size(3);
-  const TensorOptions like = {.dtype = x.dtype(), .device = x.device()};
+  const TensorOptions like = x.options();
   Tensor output = Tensor::empty({x.size(0), x.size(1), 1, 1}, like);
-  visit_floating(x, "global_avg_pool2d", [&]<class T>(Type<T>) {
-    KG_CHOSEN_KERNELS(global_avg_pool2d, T, like.device)
-        .forward(planes, plane, raw<T>(x), raw<T>(output), {});
-  });
+  const Description description = Description().extents("", {planes}).extents(" planes of ", {plane});
+  dispatch::run<kernels::GlobalAvgPool2dKernels>(
+      "forward", like, description, [&]<class T>(const kernels::GlobalAvgPool2dKernels<T>& kernels) {
+        kernels.forward(planes, plane, raw<T>(x), raw<T>(output));
+      });
   const auto rule = [=, input_shape = x.shape()](const BackwardCall& call) -> std::vector<Tensor> {
     Tensor gradient = Tensor::empty(input_shape, like);
-    visit_floating(gradient, "global_avg_pool2d", [&]<class T>(Type<T>) {
-      KG_CHOSEN_KERNELS(global_avg_pool2d, T, like.device)
-          .backward(planes, plane, raw<T>(call.grad_output), raw<T>(gradient), {});
-    });
+    dispatch::run<kernels::GlobalAvgPool2dKernels>(
+        "backward", like, description, [&]<class T>(const kernels::GlobalAvgPool2dKernels<T>& kernels) {
+          kernels.backward(planes, plane, raw<T>(call.grad_output), raw<T>(gradient));
+        });
     return {gradient};
   };
   return record("global_avg_pool2d", output, {x}, rule);

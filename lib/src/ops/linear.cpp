@@ -1,7 +1,7 @@
 #include "kernels/linear.h"
 
-#include "core/dispatch.h"
 #include "core/tensor_impl.h"
+#include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
 #include "ops/check.h"
@@ -32,35 +32,41 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) try
   const std::int64_t rows = checked_numel("linear", Shape(output_shape.begin(), output_shape.end() - 1));
   const kernels::LinearProblem problem{
       .rows = rows, .in_features = weight.size(1), .out_features = weight.size(0)};
-  const TensorOptions like = {.dtype = input.dtype(), .device = input.device()};
+  const TensorOptions like = input.options();
   Tensor output = Tensor::empty(output_shape, like);
-  visit_floating(input, "linear", [&]<class T>(Type<T>) {
-    KG_CHOSEN_KERNELS(linear, T, like.device)
-        .forward(problem, raw<T>(input), raw<T>(weight), raw<T>(bias), raw<T>(output), {});
-  });
+  dispatch::run<kernels::LinearKernels>("forward", like, problem.description().note(", bias", bias.defined()),
+                                        [&]<class T>(const kernels::LinearKernels<T>& kernels) {
+                                          kernels.forward(problem, raw<T>(input), raw<T>(weight),
+                                                          raw<T>(bias), raw<T>(output));
+                                        });
   const bool with_bias = bias.defined();
   const SavedTensor saved_input(weight.requires_grad() ? input : Tensor(), "input");
   const SavedTensor saved_weight(input.requires_grad() ? weight : Tensor(), "weight");
   const auto rule = [=, input_shape = input.shape()](const BackwardCall& call) {
     std::vector<Tensor> gradients(3);
-    visit_floating(call.grad_output, "linear", [&]<class T>(Type<T>) {
-      const auto& kernels = KG_CHOSEN_KERNELS(linear, T, like.device);
-      const T* grad_output = raw<T>(call.grad_output);
-      if (call.needs[0]) {
-        gradients[0] = Tensor::empty(input_shape, like);
-        kernels.backward_input(problem, grad_output, raw<T>(saved_weight.unpack(call)), raw<T>(gradients[0]),
-                               {});
-      }
-      if (call.needs[1]) {
-        gradients[1] = Tensor::empty({problem.out_features, problem.in_features}, like);
-        kernels.backward_weight(problem, raw<T>(saved_input.unpack(call)), grad_output, raw<T>(gradients[1]),
-                                {});
-      }
-      if (with_bias && call.needs[2]) {
-        gradients[2] = Tensor::empty({problem.out_features}, like);
-        kernels.backward_bias(problem, grad_output, raw<T>(gradients[2]), {});
-      }
-    });
+    const auto run = [&](std::string_view function, const auto& body) {
+      dispatch::run<kernels::LinearKernels>(function, like, problem.description(), body);
+    };
+    if (call.needs[0]) {
+      gradients[0] = Tensor::empty(input_shape, like);
+      const Tensor w = saved_weight.unpack(call);
+      run("backward_input", [&]<class T>(const kernels::LinearKernels<T>& kernels) {
+        kernels.backward_input(problem, raw<T>(call.grad_output), raw<T>(w), raw<T>(gradients[0]));
+      });
+    }
+    if (call.needs[1]) {
+      gradients[1] = Tensor::empty({problem.out_features, problem.in_features}, like);
+      const Tensor x = saved_input.unpack(call);
+      run("backward_weight", [&]<class T>(const kernels::LinearKernels<T>& kernels) {
+        kernels.backward_weight(problem, raw<T>(x), raw<T>(call.grad_output), raw<T>(gradients[1]));
+      });
+    }
+    if (with_bias && call.needs[2]) {
+      gradients[2] = Tensor::empty({problem.out_features}, like);
+      run("backward_bias", [&]<class T>(const kernels::LinearKernels<T>& kernels) {
+        kernels.backward_bias(problem, raw<T>(call.grad_output), raw<T>(gradients[2]));
+      });
+    }
     return gradients;
   };
   return record("linear", output, {input, weight, bias}, rule);

@@ -1,7 +1,7 @@
 #include "kernels/log_softmax.h"
 
-#include "core/dispatch.h"
 #include "core/tensor_impl.h"
+#include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
 #include "ops/check.h"
@@ -14,19 +14,21 @@ Tensor log_softmax(const Tensor& x) try {
   if (x.dim() < 1 || x.size(-1) < 1)
     throw Error(input.described() + ", expected [..., classes] with at least one class");
   const std::int64_t classes = x.size(-1), rows = x.numel() / classes;
-  const TensorOptions like = {.dtype = x.dtype(), .device = x.device()};
+  const TensorOptions like = x.options();
   Tensor output = Tensor::empty(x.shape(), like);
-  visit_floating(x, "log_softmax", [&]<class T>(Type<T>) {
-    KG_CHOSEN_KERNELS(log_softmax, T, like.device).forward(rows, classes, raw<T>(x), raw<T>(output), {});
-  });
+  const Description description = Description().extents("", {rows}).extents(" rows of ", {classes});
+  dispatch::run<kernels::LogSoftmaxKernels>("forward", like, description,
+                                            [&]<class T>(const kernels::LogSoftmaxKernels<T>& kernels) {
+                                              kernels.forward(rows, classes, raw<T>(x), raw<T>(output));
+                                            });
   const auto rule = [=,
                      saved = SavedTensor(output, "output")](const BackwardCall& call) -> std::vector<Tensor> {
     const Tensor result = saved.unpack(call);
     Tensor gradient = Tensor::empty(result.shape(), like);
-    visit_floating(result, "log_softmax", [&]<class T>(Type<T>) {
-      KG_CHOSEN_KERNELS(log_softmax, T, like.device)
-          .backward(rows, classes, raw<T>(result), raw<T>(call.grad_output), raw<T>(gradient), {});
-    });
+    dispatch::run<kernels::LogSoftmaxKernels>(
+        "backward", like, description, [&]<class T>(const kernels::LogSoftmaxKernels<T>& kernels) {
+          kernels.backward(rows, classes, raw<T>(result), raw<T>(call.grad_output), raw<T>(gradient));
+        });
     return {gradient};
   };
   return record("log_softmax", output, {x}, rule);

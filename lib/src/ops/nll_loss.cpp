@@ -1,7 +1,7 @@
 #include "kernels/nll_loss.h"
 
-#include "core/dispatch.h"
 #include "core/tensor_impl.h"
+#include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
 #include "ops/labels.h"
@@ -12,21 +12,23 @@ Tensor nll_loss(const Tensor& log_probabilities, const Tensor& labels, Reduction
   const Tensor targets = checked_labels("nll_loss", "log_probabilities", log_probabilities, labels);
   const std::int64_t rows = log_probabilities.size(0), classes = log_probabilities.size(1);
   const double scale = reduction == Reduction::mean ? 1.0 / static_cast<double>(rows) : 1.0;
-  const TensorOptions like = {.dtype = log_probabilities.dtype(), .device = log_probabilities.device()};
+  const TensorOptions like = log_probabilities.options();
   Tensor loss = Tensor::empty({}, like);
-  visit_floating(log_probabilities, "nll_loss", [&]<class T>(Type<T>) {
-    KG_KERNELS(nll_loss, T, like.device)
-        .forward(rows, classes, scale, raw<T>(log_probabilities), raw<std::int64_t>(targets), raw<T>(loss),
-                 {});
-  });
+  const Description description = Description().extents("", {rows}).extents(" rows of ", {classes});
+  dispatch::run<kernels::NllLossKernels>("forward", like, description,
+                                         [&]<class T>(const kernels::NllLossKernels<T>& kernels) {
+                                           kernels.forward(rows, classes, scale, raw<T>(log_probabilities),
+                                                           raw<std::int64_t>(targets), raw<T>(loss));
+                                         });
   const auto rule = [=, saved_labels =
                             SavedTensor(targets, "labels")](const BackwardCall& call) -> std::vector<Tensor> {
     Tensor gradient = Tensor::empty({rows, classes}, like);
-    visit_floating(gradient, "nll_loss", [&]<class T>(Type<T>) {
-      KG_KERNELS(nll_loss, T, like.device)
-          .backward(rows, classes, scale, raw<T>(call.grad_output),
-                    raw<std::int64_t>(saved_labels.unpack(call)), raw<T>(gradient), {});
-    });
+    const Tensor y = saved_labels.unpack(call);
+    dispatch::run<kernels::NllLossKernels>("backward", like, description,
+                                           [&]<class T>(const kernels::NllLossKernels<T>& kernels) {
+                                             kernels.backward(rows, classes, scale, raw<T>(call.grad_output),
+                                                              raw<std::int64_t>(y), raw<T>(gradient));
+                                           });
     return {gradient};
   };
   return record("nll_loss", loss, {log_probabilities}, rule);

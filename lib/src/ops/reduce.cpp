@@ -1,7 +1,7 @@
 #include "ops/reduce.h"
 
-#include "core/dispatch.h"
 #include "core/tensor_impl.h"
+#include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
 #include "kernels/reduce.h"
@@ -10,7 +10,7 @@
 namespace kg {
 
 Tensor reduce_sum(const Tensor& x, const std::vector<bool>& kept, double scale) {
-  const TensorOptions like = {.dtype = x.dtype(), .device = x.device()};
+  const TensorOptions like = x.options();
   Shape output_shape = x.shape();
   for (std::size_t d = 0; d < kept.size(); ++d)
     if (!kept[d]) output_shape[d] = 1;
@@ -22,15 +22,16 @@ Tensor reduce_sum(const Tensor& x, const std::vector<bool>& kept, double scale) 
     problem.output_count *= output_shape[d];
   }
   Tensor output = Tensor::empty(std::move(output_shape), like);
-  visit_floating(x, "sum", [&]<class T>(Type<T>) {
-    KG_KERNELS(reduce, T, x.device()).sum(problem, scale, raw<T>(x), raw<T>(output), {});
-  });
+  dispatch::run<kernels::ReduceKernels>("sum", like, problem.description(),
+                                        [&]<class T>(const kernels::ReduceKernels<T>& kernels) {
+                                          kernels.sum(problem, scale, raw<T>(x), raw<T>(output));
+                                        });
   return output;
 }
 
 Tensor expand(const Tensor& x, const Shape& shape, double factor) {
   const NoGrad no_grad;
-  const Tensor factors = Tensor::full(shape, factor, {.dtype = x.dtype(), .device = x.device()});
+  const Tensor factors = Tensor::full(shape, factor, x.options());
   return mul(factors, x);
 }
 

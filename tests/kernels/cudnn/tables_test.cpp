@@ -127,17 +127,17 @@ void compare_conv2d(const Conv2dProblem& p) {
                bias = on_cuda<T>({p.c_out}, 3), grad_output = on_cuda<T>(output_shape, 4);
   const std::vector<double> x = to_doubles(input), w = to_doubles(weight);
   const auto gradients = reference::conv2d_backward(p, x, w, to_doubles(grad_output));
-  compare<T, Conv2dKernels<T>>(
-      cuda::conv2d<T>(), cudnn::conv2d<T>(),
-      {reference::conv2d(p, x, w, to_doubles(bias)), reference::conv2d(p, x, w, {}), gradients.input,
-       gradients.weight, gradients.bias},
-      [&](const Conv2dKernels<T>& k, const std::vector<Tensor>& results) {
-        k.forward(p, raw<T>(input), raw<T>(weight), raw<T>(bias), raw<T>(results[0]), {});
-        k.forward(p, raw<T>(input), raw<T>(weight), nullptr, raw<T>(results[1]), {});
-        k.backward_input(p, raw<T>(grad_output), raw<T>(weight), raw<T>(results[2]), {});
-        k.backward_weight(p, raw<T>(input), raw<T>(grad_output), raw<T>(results[3]), {});
-        k.backward_bias(p, raw<T>(grad_output), raw<T>(results[4]), {});
-      });
+  compare<T, Conv2dKernels<T>>(*cuda::table<Conv2dKernels<T>>(), *cudnn::table<Conv2dKernels<T>>(),
+                               {reference::conv2d(p, x, w, to_doubles(bias)), reference::conv2d(p, x, w, {}),
+                                gradients.input, gradients.weight, gradients.bias},
+                               [&](const Conv2dKernels<T>& k, const std::vector<Tensor>& results) {
+                                 k.forward(p, raw<T>(input), raw<T>(weight), raw<T>(bias),
+                                           raw<T>(results[0]));
+                                 k.forward(p, raw<T>(input), raw<T>(weight), nullptr, raw<T>(results[1]));
+                                 k.backward_input(p, raw<T>(grad_output), raw<T>(weight), raw<T>(results[2]));
+                                 k.backward_weight(p, raw<T>(input), raw<T>(grad_output), raw<T>(results[3]));
+                                 k.backward_bias(p, raw<T>(grad_output), raw<T>(results[4]));
+                               });
 }
 
 TEST_CASE("cuDNN's convolution is ours", "[cudnn][conv2d]") {
@@ -167,7 +167,8 @@ double weight_gradient_deviation(const Conv2dProblem& p) {
                weight = on_cuda<float>({p.c_out, p.c_in / p.groups, p.k_h, p.k_w}, 3),
                grad_output = on_cuda<float>({p.n, p.c_out, p.out_h(), p.out_w()}, 2),
                gradient = unwritten<float>({weight.shape()})[0];
-  conv2d<float>().backward_weight(p, raw<float>(input), raw<float>(grad_output), raw<float>(gradient), {});
+  cudnn::table<Conv2dKernels<float>>()->backward_weight(p, raw<float>(input), raw<float>(grad_output),
+                                                        raw<float>(gradient));
   const std::vector<double> actual = to_doubles(gradient);
   const reference::Values expected = limited(
       reference::conv2d_backward(p, to_doubles(input), to_doubles(weight), to_doubles(grad_output)).weight);
@@ -211,15 +212,15 @@ TEST_CASE("cuBLAS's linear is ours", "[cudnn][linear]") {
       const std::vector<double> x = to_doubles(input), w = to_doubles(weight);
       const auto gradients = reference::linear_backward(p, x, w, to_doubles(grad_output));
       compare<T, LinearKernels<T>>(
-          cuda::linear<T>(), cudnn::linear<T>(),
+          *cuda::table<LinearKernels<T>>(), *cudnn::table<LinearKernels<T>>(),
           {reference::linear(p, x, w, to_doubles(bias)), reference::linear(p, x, w, {}), gradients.input,
            gradients.weight, gradients.bias},
           [&](const LinearKernels<T>& k, const std::vector<Tensor>& results) {
-            k.forward(p, raw<T>(input), raw<T>(weight), raw<T>(bias), raw<T>(results[0]), {});
-            k.forward(p, raw<T>(input), raw<T>(weight), nullptr, raw<T>(results[1]), {});
-            k.backward_input(p, raw<T>(grad_output), raw<T>(weight), raw<T>(results[2]), {});
-            k.backward_weight(p, raw<T>(input), raw<T>(grad_output), raw<T>(results[3]), {});
-            k.backward_bias(p, raw<T>(grad_output), raw<T>(results[4]), {});
+            k.forward(p, raw<T>(input), raw<T>(weight), raw<T>(bias), raw<T>(results[0]));
+            k.forward(p, raw<T>(input), raw<T>(weight), nullptr, raw<T>(results[1]));
+            k.backward_input(p, raw<T>(grad_output), raw<T>(weight), raw<T>(results[2]));
+            k.backward_weight(p, raw<T>(input), raw<T>(grad_output), raw<T>(results[3]));
+            k.backward_bias(p, raw<T>(grad_output), raw<T>(results[4]));
           });
     };
     for (const LinearProblem& p : cases::linear) compare_linear(p);
@@ -241,7 +242,8 @@ reference::Values finished(const BatchNormProblem& p, reference::Values y,
 std::vector<double> dropout_factors(const BatchNormProblem& p) {
   std::vector<double> factors(static_cast<std::size_t>(p.n * p.channels * p.plane), 1);
   if (p.dropout.p > 0)
-    cpu::dropout<double>().apply(p.dropout, std::ssize(factors), factors.data(), factors.data(), {});
+    cpu::table<DropoutKernels<double>>()->apply(p.dropout, std::ssize(factors), factors.data(),
+                                                factors.data());
   return factors;
 }
 
@@ -330,17 +332,18 @@ void compare_batch_norm(const BatchNormProblem& p, bool affine) {
   const T *x = raw<T>(inputs.input), *g = raw<T>(inputs.grad_output), *gamma = raw<T>(inputs.gamma),
           *beta = raw<T>(inputs.beta);
   compare<T, BatchNormKernels<T>>(
-      cuda::batch_norm<T>(), cudnn::batch_norm<T>(), batch_norm_formulas(p, inputs, momentum),
+      *cuda::table<BatchNormKernels<T>>(), *cudnn::table<BatchNormKernels<T>>(),
+      batch_norm_formulas(p, inputs, momentum),
       [&](const BatchNormKernels<T>& k, const std::vector<Tensor>& results) {
         const auto at = [&](std::size_t i) { return raw<T>(results[i]); };
         Tensor(results[3]).copy_from(inputs.mean);
         Tensor(results[4]).copy_from(inputs.var);
         k.forward_training(p, x, gamma, beta, momentum, at(3), at(4), raw<std::int64_t>(batches), at(1),
-                           at(2), at(0), {});
-        k.backward(p, true, x, g, gamma, beta, at(1), at(2), at(5), at(6), at(7), {});
-        k.backward(p, true, x, g, gamma, beta, at(1), at(2), at(8), nullptr, nullptr, {});
-        k.backward(p, true, x, g, gamma, beta, at(1), at(2), nullptr, at(9), at(10), {});
-        k.forward_inference(p, x, gamma, beta, raw<T>(inputs.mean), raw<T>(inputs.var), at(12), at(11), {});
+                           at(2), at(0));
+        k.backward(p, true, x, g, gamma, beta, at(1), at(2), at(5), at(6), at(7));
+        k.backward(p, true, x, g, gamma, beta, at(1), at(2), at(8), nullptr, nullptr);
+        k.backward(p, true, x, g, gamma, beta, at(1), at(2), nullptr, at(9), at(10));
+        k.forward_inference(p, x, gamma, beta, raw<T>(inputs.mean), raw<T>(inputs.var), at(12), at(11));
       });
   // One for each table, one for the replay.
   CHECK(batches.to_vector<std::int64_t>() == std::vector<std::int64_t>{3});
@@ -368,11 +371,11 @@ TEST_CASE("cuDNN's batch norm does without running statistics", "[cudnn][batch_n
   const std::vector<double> x = to_doubles(input);
   const auto moments = reference::batch_moments(p, x);
   compare<float, BatchNormKernels<float>>(
-      cuda::batch_norm<float>(), cudnn::batch_norm<float>(),
+      *cuda::table<BatchNormKernels<float>>(), *cudnn::table<BatchNormKernels<float>>(),
       {reference::batch_norm(p, moments, x, {}, {}), means(p, x), inverse_deviations(p, moments)},
       [&](const BatchNormKernels<float>& k, const std::vector<Tensor>& results) {
         k.forward_training(p, raw<float>(input), nullptr, nullptr, 0.1, nullptr, nullptr, nullptr,
-                           raw<float>(results[1]), raw<float>(results[2]), raw<float>(results[0]), {});
+                           raw<float>(results[1]), raw<float>(results[2]), raw<float>(results[0]));
       });
 }
 
@@ -392,33 +395,36 @@ TEST_CASE("cuDNN's pooling is ours where no two values are equal", "[cudnn][pool
       const Tensor input = distinct(input_shape, dtype_of<T>, 1, Device::cuda()),
                    grad_output = on_cuda<T>(output_shape, 2),
                    argmax = Tensor::empty(output_shape, {.dtype = DType::int32, .device = Device::cuda()});
-      CHECK(!cudnn::max_pool2d<T>().uses_argmax);
+      CHECK(!cudnn::table<MaxPool2dKernels<T>>()->uses_argmax);
       const std::vector<double> x = to_doubles(input), gradient = to_doubles(grad_output);
       const reference::Pooled largest = reference::max_pool2d(p, x, gradient);
       compare<T, MaxPool2dKernels<T>>(
-          cuda::max_pool2d<T>(), cudnn::max_pool2d<T>(), {largest.output, largest.input_gradient},
+          *cuda::table<MaxPool2dKernels<T>>(), *cudnn::table<MaxPool2dKernels<T>>(),
+          {largest.output, largest.input_gradient},
           [&](const MaxPool2dKernels<T>& k, const std::vector<Tensor>& results) {
             std::int32_t* winners = k.uses_argmax ? raw<std::int32_t>(argmax) : nullptr;
-            k.forward(p, raw<T>(input), raw<T>(results[0]), winners, {});
-            k.backward(p, raw<T>(input), raw<T>(results[0]), raw<T>(grad_output), winners, raw<T>(results[1]),
-                       {});
+            k.forward(p, raw<T>(input), raw<T>(results[0]), winners);
+            k.backward(p, raw<T>(input), raw<T>(results[0]), raw<T>(grad_output), winners,
+                       raw<T>(results[1]));
           });
       for (const bool count_include_pad : {false, true}) {
         const reference::Pooled mean = reference::avg_pool2d(p, count_include_pad, x, gradient);
         compare<T, AvgPool2dKernels<T>>(
-            cuda::avg_pool2d<T>(), cudnn::avg_pool2d<T>(), {mean.output, mean.input_gradient},
+            *cuda::table<AvgPool2dKernels<T>>(), *cudnn::table<AvgPool2dKernels<T>>(),
+            {mean.output, mean.input_gradient},
             [&](const AvgPool2dKernels<T>& k, const std::vector<Tensor>& results) {
-              k.forward(p, count_include_pad, raw<T>(input), raw<T>(results[0]), {});
-              k.backward(p, count_include_pad, raw<T>(grad_output), raw<T>(results[1]), {});
+              k.forward(p, count_include_pad, raw<T>(input), raw<T>(results[0]));
+              k.backward(p, count_include_pad, raw<T>(grad_output), raw<T>(results[1]));
             });
       }
       const Tensor grad_means = on_cuda<T>({p.planes}, 3);
       const reference::Pooled mean = mean_of_planes(p.planes, p.h, p.w, x, to_doubles(grad_means));
       compare<T, GlobalAvgPool2dKernels<T>>(
-          cuda::global_avg_pool2d<T>(), cudnn::global_avg_pool2d<T>(), {mean.output, mean.input_gradient},
+          *cuda::table<GlobalAvgPool2dKernels<T>>(), *cudnn::table<GlobalAvgPool2dKernels<T>>(),
+          {mean.output, mean.input_gradient},
           [&](const GlobalAvgPool2dKernels<T>& k, const std::vector<Tensor>& results) {
-            k.forward(p.planes, p.h * p.w, raw<T>(input), raw<T>(results[0]), {});
-            k.backward(p.planes, p.h * p.w, raw<T>(grad_means), raw<T>(results[1]), {});
+            k.forward(p.planes, p.h * p.w, raw<T>(input), raw<T>(results[0]));
+            k.backward(p.planes, p.h * p.w, raw<T>(grad_means), raw<T>(results[1]));
           });
     };
     for (const Pool2dProblem& p : cases::pool2d) compare_pooling(p);
@@ -441,9 +447,9 @@ TEST_CASE("cuDNN's pooling gets many planes in images that it takes", "[cudnn][p
   const Tensor input = on_cuda<float>({planes, 4}, 1);
   const reference::Pooled mean = mean_of_planes(planes, 1, 4, to_doubles(input), std::vector<double>(planes));
   compare<float, GlobalAvgPool2dKernels<float>>(
-      cuda::global_avg_pool2d<float>(), cudnn::global_avg_pool2d<float>(), {mean.output},
-      [&](const GlobalAvgPool2dKernels<float>& k, const std::vector<Tensor>& results) {
-        k.forward(planes, 4, raw<float>(input), raw<float>(results[0]), {});
+      *cuda::table<GlobalAvgPool2dKernels<float>>(), *cudnn::table<GlobalAvgPool2dKernels<float>>(),
+      {mean.output}, [&](const GlobalAvgPool2dKernels<float>& k, const std::vector<Tensor>& results) {
+        k.forward(planes, 4, raw<float>(input), raw<float>(results[0]));
       });
 }
 
@@ -456,11 +462,11 @@ TEST_CASE("cuDNN's log_softmax is ours", "[cudnn][log_softmax]") {
       const Tensor input = on_cuda<T>(shape, 1), grad_output = on_cuda<T>(shape, 2);
       const reference::Values output = reference::log_softmax(p.rows, p.classes, to_doubles(input));
       compare<T, LogSoftmaxKernels<T>>(
-          cuda::log_softmax<T>(), cudnn::log_softmax<T>(),
+          *cuda::table<LogSoftmaxKernels<T>>(), *cudnn::table<LogSoftmaxKernels<T>>(),
           {output, reference::log_softmax_backward(output, to_doubles(grad_output))},
           [&](const LogSoftmaxKernels<T>& k, const std::vector<Tensor>& results) {
-            k.forward(p.rows, p.classes, raw<T>(input), raw<T>(results[0]), {});
-            k.backward(p.rows, p.classes, raw<T>(results[0]), raw<T>(grad_output), raw<T>(results[1]), {});
+            k.forward(p.rows, p.classes, raw<T>(input), raw<T>(results[0]));
+            k.backward(p.rows, p.classes, raw<T>(results[0]), raw<T>(grad_output), raw<T>(results[1]));
           });
     };
     for (const cases::Rows& p : cases::log_softmax) compare_rows(p);
@@ -474,8 +480,8 @@ TEST_CASE("NaN goes through cuDNN's pooling", "[cudnn][pool2d]") {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   const Tensor input = from_doubles({1, nan, 3, 4, 5, 6, 7, 8}, {2, 4}, DType::float32, Device::cuda());
   const Tensor largest = Tensor::zeros({2}, {.device = Device::cuda()}), mean = largest.clone();
-  cudnn::max_pool2d<float>().forward(p, raw<float>(input), raw<float>(largest), nullptr, {});
-  cudnn::avg_pool2d<float>().forward(p, true, raw<float>(input), raw<float>(mean), {});
+  cudnn::table<MaxPool2dKernels<float>>()->forward(p, raw<float>(input), raw<float>(largest), nullptr);
+  cudnn::table<AvgPool2dKernels<float>>()->forward(p, true, raw<float>(input), raw<float>(mean));
   for (const Tensor& result : {largest, mean}) {
     CHECK(std::isnan(result.to_vector<float>()[0]));
     CHECK(!std::isnan(result.to_vector<float>()[1]));
@@ -492,49 +498,54 @@ TEST_CASE("What cuDNN and cuBLAS do not take is Unsupported, and nothing is touc
   empty.n = 0;
   large.n = huge;
   for (const Conv2dProblem& p : {empty, large}) {
-    const Conv2dKernels<float>& k = cudnn::conv2d<float>();
-    CHECK(throws_unsupported([&] { k.forward(p, in, in, in, out, {}); }));
-    CHECK(throws_unsupported([&] { k.backward_input(p, in, in, out, {}); }));
-    CHECK(throws_unsupported([&] { k.backward_weight(p, in, in, out, {}); }));
-    CHECK(throws_unsupported([&] { k.backward_bias(p, in, out, {}); }));
+    const Conv2dKernels<float>& k = *cudnn::table<Conv2dKernels<float>>();
+    CHECK(throws_unsupported([&] { k.forward(p, in, in, in, out); }));
+    CHECK(throws_unsupported([&] { k.backward_input(p, in, in, out); }));
+    CHECK(throws_unsupported([&] { k.backward_weight(p, in, in, out); }));
+    CHECK(throws_unsupported([&] { k.backward_bias(p, in, out); }));
   }
   for (const std::int64_t rows : {std::int64_t{0}, huge}) {
     INFO(rows);
-    const LinearKernels<float>& k = cudnn::linear<float>();
+    const LinearKernels<float>& k = *cudnn::table<LinearKernels<float>>();
     const LinearProblem p{.rows = rows, .in_features = 3, .out_features = 5};
-    CHECK(throws_unsupported([&] { k.forward(p, in, in, in, out, {}); }));
-    CHECK(throws_unsupported([&] { k.backward_input(p, in, in, out, {}); }));
-    CHECK(throws_unsupported([&] { k.backward_weight(p, in, in, out, {}); }));
-    CHECK(throws_unsupported([&] { k.backward_bias(p, in, out, {}); }));
+    CHECK(throws_unsupported([&] { k.forward(p, in, in, in, out); }));
+    CHECK(throws_unsupported([&] { k.backward_input(p, in, in, out); }));
+    CHECK(throws_unsupported([&] { k.backward_weight(p, in, in, out); }));
+    CHECK(throws_unsupported([&] { k.backward_bias(p, in, out); }));
 
-    const BatchNormKernels<float>& b = cudnn::batch_norm<float>();
+    const BatchNormKernels<float>& b = *cudnn::table<BatchNormKernels<float>>();
     const BatchNormProblem bp{.n = rows, .channels = 3, .plane = 5};
     CHECK(throws_unsupported(
-        [&] { b.forward_training(bp, in, in, in, 0.1, out, out, nullptr, out, out, out, {}); }));
-    CHECK(throws_unsupported([&] { b.forward_inference(bp, in, in, in, in, in, out, out, {}); }));
-    CHECK(throws_unsupported([&] { b.backward(bp, true, in, in, in, in, in, in, out, out, out, {}); }));
+        [&] { b.forward_training(bp, in, in, in, 0.1, out, out, nullptr, out, out, out); }));
+    CHECK(throws_unsupported([&] { b.forward_inference(bp, in, in, in, in, in, out, out); }));
+    CHECK(throws_unsupported([&] { b.backward(bp, true, in, in, in, in, in, in, out, out, out); }));
 
     Pool2dProblem pp = cases::pool2d[3];
     pp.planes = rows;
-    CHECK(throws_unsupported([&] { cudnn::max_pool2d<float>().forward(pp, in, out, nullptr, {}); }));
-    CHECK(throws_unsupported([&] { cudnn::max_pool2d<float>().backward(pp, in, in, in, nullptr, out, {}); }));
-    CHECK(throws_unsupported([&] { cudnn::avg_pool2d<float>().forward(pp, true, in, out, {}); }));
-    CHECK(throws_unsupported([&] { cudnn::avg_pool2d<float>().backward(pp, true, in, out, {}); }));
-    CHECK(throws_unsupported([&] { cudnn::global_avg_pool2d<float>().forward(rows, 4, in, out, {}); }));
-    CHECK(throws_unsupported([&] { cudnn::global_avg_pool2d<float>().backward(4, rows, in, out, {}); }));
-    CHECK(throws_unsupported([&] { cudnn::log_softmax<float>().forward(rows, 4, in, out, {}); }));
-    CHECK(throws_unsupported([&] { cudnn::log_softmax<float>().backward(4, rows, in, in, out, {}); }));
+    CHECK(
+        throws_unsupported([&] { cudnn::table<MaxPool2dKernels<float>>()->forward(pp, in, out, nullptr); }));
+    CHECK(throws_unsupported(
+        [&] { cudnn::table<MaxPool2dKernels<float>>()->backward(pp, in, in, in, nullptr, out); }));
+    CHECK(throws_unsupported([&] { cudnn::table<AvgPool2dKernels<float>>()->forward(pp, true, in, out); }));
+    CHECK(throws_unsupported([&] { cudnn::table<AvgPool2dKernels<float>>()->backward(pp, true, in, out); }));
+    CHECK(throws_unsupported(
+        [&] { cudnn::table<GlobalAvgPool2dKernels<float>>()->forward(rows, 4, in, out); }));
+    CHECK(throws_unsupported(
+        [&] { cudnn::table<GlobalAvgPool2dKernels<float>>()->backward(4, rows, in, out); }));
+    CHECK(throws_unsupported([&] { cudnn::table<LogSoftmaxKernels<float>>()->forward(rows, 4, in, out); }));
+    CHECK(throws_unsupported(
+        [&] { cudnn::table<LogSoftmaxKernels<float>>()->backward(4, rows, in, in, out); }));
   }
   // Gradients where the statistics are given.
   CHECK(throws_unsupported([&] {
-    cudnn::batch_norm<float>().backward(cases::batch_norm[0], false, in, in, in, in, in, in, out, out, out,
-                                        {});
+    cudnn::table<BatchNormKernels<float>>()->backward(cases::batch_norm[0], false, in, in, in, in, in, in,
+                                                      out, out, out);
   }));
 }
 
 TEST_CASE("Handles and workspaces are not made in a recording, and workspaces stay", "[cudnn][graph]") {
   NEEDS_CUDNN();
-  cudnn::Context context(cuda::stream_of({}));
+  cudnn::Context context;
   const std::initializer_list<std::function<void()>> uses = {
       [&] { context.cudnn(); }, [&] { context.cublas(); }, [&] { context.workspace(1000); }};
   for (const auto& use : uses) {

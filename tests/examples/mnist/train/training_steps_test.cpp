@@ -52,7 +52,7 @@ struct Totals {
     cuda::metrics_add_batch(output.size(0), output.size(1), output_on_cuda.device_data<float>(),
                             labels_on_cuda.device_data<std::int64_t>(), loss_on_cuda.device_data<float>(),
                             reinterpret_cast<EpochTotals*>(bytes.device_data<std::uint8_t>()),
-                            reinterpret_cast<BatchTotals*>(batch_bytes.device_data<std::uint8_t>()), {});
+                            reinterpret_cast<BatchTotals*>(batch_bytes.device_data<std::uint8_t>()));
   }
   EpochTotals read() const {
     EpochTotals totals;

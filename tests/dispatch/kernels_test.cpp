@@ -1,4 +1,4 @@
-#include "backend/choice.h"
+#include "dispatch/kernels.h"
 
 #include <array>
 #include <chrono>
@@ -13,9 +13,7 @@ namespace kg {
 namespace {
 
 using namespace testing;
-using backend::make;
-using backend::Operation;
-using backend::Way;
+using dispatch::Implementation;
 
 /// Policies for a test, and what is said meanwhile; afterwards all is as at the program's start.
 class Policies {
@@ -33,6 +31,11 @@ class Policies {
   std::vector<std::string> notices;
 };
 
+/// What one of the two implementations does when it is called, and when the call is rehearsed.
+struct Way {
+  std::function<void()> run, rehearse;
+};
+
 Way does(std::vector<std::string>& log, const std::string& name) {
   return {[&log, name] { log.push_back(name); }, [&log, name] { log.push_back(name + " rehearsed"); }};
 }
@@ -42,8 +45,20 @@ Way cannot(const std::string& why) {
   return {refuse, refuse};
 }
 
-backend::Call call(const std::string& problem) {
-  return {Operation::conv2d, "forward", DType::float32, problem};
+/// A call whose problem is a number: "conv2d forward of <problem>".
+dispatch::Call call(std::int64_t problem, std::string_view function = "forward", DType dtype = DType::float32,
+                    std::string_view operation = "conv2d") {
+  return {
+      operation, function, {.dtype = dtype, .device = Device::cuda()}, Description().extents("", {problem})};
+}
+
+Backend make(const dispatch::Call& call, const Way& native, const Way& cudnn) {
+  const auto way = [&](Implementation i) -> const Way& {
+    return i == Implementation::cudnn ? cudnn : native;
+  };
+  const Implementation used = run_by_policy(
+      call, [&](Implementation i) { way(i).run(); }, [&](Implementation i) { way(i).rehearse(); });
+  return used == Implementation::cudnn ? Backend::cudnn : Backend::native;
 }
 
 const BackendChoice* find_choice(const std::vector<BackendChoice>& choices, const std::string& operation) {
@@ -120,31 +135,36 @@ TEST_CASE("A call that the policy's implementation does not take goes to the oth
           "[backend]") {
   Policies policies("native");
   std::vector<std::string> log;
-  for (int i = 0; i < 2; ++i)
-    CHECK(make(call("5x5"), cannot("too large"), does(log, "cudnn")) == Backend::cudnn);
+  if (!cudnn_is_available()) {
+    check_error([&] { make(call(5), cannot("too large"), does(log, "cudnn")); }, {"too large"});
+    CHECK(log.empty());
+    return;
+  }
+  for (int i = 0; i < 2; ++i) CHECK(make(call(5), cannot("too large"), does(log, "cudnn")) == Backend::cudnn);
   CHECK(log == std::vector<std::string>{"cudnn", "cudnn"});
   REQUIRE(policies.notices.size() == 1);
-  CHECK(policies.notices[0] == "conv2d forward of 5x5 (float32): cudnn runs: too large");
+  CHECK(policies.notices[0] == "conv2d forward of 5 (float32): cudnn runs: too large");
   REQUIRE(backend_choices().size() == 1);
   CHECK(backend_choices()[0].backend == Backend::cudnn);
   CHECK(backend_choices()[0].reason == "too large");
 
   // Nobody can: the error says why the second could not.
-  check_error([&] { make(call("6x6"), cannot("too large"), cannot("not loaded")); }, {"not loaded"});
+  check_error([&] { make(call(6), cannot("too large"), cannot("not loaded")); }, {"not loaded"});
   CHECK(backend_choices().size() == 1);
 }
 
 TEST_CASE("What was said once is not said again, even when choices were forgotten", "[backend]") {
+  if (!cudnn_is_available()) return;
   Policies policies("native");
   std::vector<std::string> log;
   for (int i = 0; i < 2; ++i) {
-    make(call("7x7"), cannot("too large"), does(log, "cudnn"));
+    make(call(7), cannot("too large"), does(log, "cudnn"));
     CHECK(backend_choices().size() == 1);
     forget_backend_choices();
   }
   CHECK(log.size() == 2);
   CHECK(policies.notices.size() == 1);
-  make(call("7x7"), cannot("too small"), does(log, "cudnn"));
+  make(call(7), cannot("too small"), does(log, "cudnn"));
   CHECK(policies.notices.size() == 2);
 }
 
@@ -153,7 +173,7 @@ TEST_CASE("Without cuDNN, policy fastest runs our own kernels, times nothing, an
   if (cudnn_is_available()) return;
   const Policies policies("fastest");
   std::vector<std::string> log;
-  for (const char* problem : {"5x5", "5x5", "6x6"})
+  for (const int problem : {5, 5, 6})
     CHECK(make(call(problem), does(log, "native"), does(log, "cudnn")) == Backend::native);
   CHECK(log == std::vector<std::string>(3, "native"));
   CHECK(policies.notices ==
@@ -175,7 +195,7 @@ TEST_CASE("Without cuDNN, no policy asks for it, and none that did before is cha
   CHECK(kernel_policy("linear") == KernelPolicy::fastest);
   CHECK(kernel_policy("conv2d") == KernelPolicy::native);
   std::vector<std::string> log;
-  CHECK(make(call("9x9"), does(log, "native"), does(log, "cudnn")) == Backend::native);
+  CHECK(make(call(9), does(log, "native"), does(log, "cudnn")) == Backend::native);
   CHECK(log == std::vector<std::string>{"native"});
 }
 
@@ -194,10 +214,10 @@ TEST_CASE("Policy fastest compares medians: one round more or less does not deci
   if (!cuda_is_available() || !cudnn_is_available()) return;
   const Policies policies("fastest");
   const std::array<int, 3> mostly_fast = {0, 5, 0}, mostly_slow = {5, 0, 5}, between = {2, 2, 2};
-  CHECK(make(call("median 1"), takes(mostly_fast), takes(between)) == Backend::native);
-  CHECK(make(call("median 2"), takes(mostly_slow), takes(between)) == Backend::cudnn);
-  CHECK(make(call("median 3"), takes(between), takes(mostly_fast)) == Backend::cudnn);
-  CHECK(make(call("median 4"), takes(between), takes(mostly_slow)) == Backend::native);
+  CHECK(make(call(101), takes(mostly_fast), takes(between)) == Backend::native);
+  CHECK(make(call(102), takes(mostly_slow), takes(between)) == Backend::cudnn);
+  CHECK(make(call(103), takes(between), takes(mostly_fast)) == Backend::cudnn);
+  CHECK(make(call(104), takes(between), takes(mostly_slow)) == Backend::native);
   CHECK(backend_choices()[1].native_microseconds > 5000);
   CHECK(backend_choices()[1].cudnn_microseconds > 2000);
 }
@@ -206,36 +226,61 @@ TEST_CASE("Policy fastest times nothing where only one can", "[backend]") {
   if (!cuda_is_available() || !cudnn_is_available()) return;
   const Policies policies("fastest");
   std::vector<std::string> log;
-  CHECK(make(call("10x10"), does(log, "native"), cannot("no such plan")) == Backend::native);
-  CHECK(log == std::vector<std::string>{"native rehearsed", "native"});
+  CHECK(make(call(10), does(log, "native"), cannot("no such plan")) == Backend::native);
+  CHECK(log == std::vector<std::string>{"native"});
   log.clear();
-  CHECK(make(call("11x11"), cannot("too large"), does(log, "cudnn")) == Backend::cudnn);
+  CHECK(make(call(11), cannot("too large"), does(log, "cudnn")) == Backend::cudnn);
   CHECK(log == std::vector<std::string>{"cudnn rehearsed", "cudnn"});
   CHECK(policies.notices ==
-        std::vector<std::string>{"conv2d forward of 10x10 (float32): native runs: no such plan",
-                                 "conv2d forward of 11x11 (float32): cudnn runs: too large"});
+        std::vector<std::string>{"conv2d forward of 10 (float32): native runs: no such plan",
+                                 "conv2d forward of 11 (float32): cudnn runs: too large"});
 }
 
 TEST_CASE("Another problem, dtype or function is another choice", "[backend]") {
   const Policies policies("native");
   std::vector<std::string> log;
-  const auto run = [&](backend::Call call) { make(call, does(log, "native"), does(log, "cudnn")); };
-  run(call("5x5"));
-  run(call("6x6"));
-  run({Operation::conv2d, "forward", DType::float64, "5x5"});
-  run({Operation::conv2d, "backward_input", DType::float32, "5x5"});
-  run({Operation::linear, "forward", DType::float32, "5x5"});
-  run(call("5x5"));
+  const auto run = [&](const dispatch::Call& call) { make(call, does(log, "native"), does(log, "cudnn")); };
+  run(call(5));
+  run(call(6));
+  run(call(5, "forward", DType::float64));
+  run(call(5, "backward_input"));
+  run(call(5, "forward", DType::float32, "linear"));
+  run(call(5));
   CHECK(backend_choices().size() == 5);
   CHECK(backend_choices()[4].operation == "linear forward");
   set_kernel_policy("linear", KernelPolicy::native);
   CHECK(backend_choices().empty());
 }
 
-TEST_CASE("Our own kernels leave no trace as long as nothing else is asked for", "[backend]") {
-  if (!cuda_is_available()) return;
-  small_convolution();
-  CHECK(backend_choices().empty());
+TEST_CASE("What runs is listed, with the kernel, whatever the policy", "[backend]") {
+  const Policies policies("native");
+  for (const Device device : {Device::cpu(), Device::cuda()}) {
+    if (device.is_cuda() && !cuda_is_available()) continue;
+    INFO(device.name());
+    forget_backend_choices();
+    run(convolved, requiring({random({2, 3, 7, 5}, DType::float32, 1, device),
+                              random({4, 3, 3, 3}, DType::float32, 2, device)}));
+    const std::vector<BackendChoice> choices = backend_choices();
+    for (const char* operation : {"conv2d forward", "conv2d backward_input", "conv2d backward_weight"}) {
+      INFO(operation);
+      const BackendChoice* const choice = find_choice(choices, operation);
+      REQUIRE(choice);
+      CHECK(choice->problem == "2x3x7x5, weight 4x3x3x3 padding 1x1");
+      CHECK(choice->device == device);
+      CHECK(choice->backend == Backend::native);
+      CHECK(choice->variant != "");
+      CHECK(choice->reason == (device.is_cuda() ? "asked for" : "the only one"));
+    }
+  }
+}
+
+TEST_CASE("Of problems without a choice so many are remembered, and no more", "[backend]") {
+  const Policies policies("native");
+  std::vector<std::string> log;
+  for (std::int64_t problem = 0; problem < 10'100; ++problem)
+    make(call(problem), does(log, "native"), does(log, "cudnn"));
+  CHECK(log.size() == 10'100);
+  CHECK(backend_choices().size() == 10'000);
 }
 
 TEST_CASE("Policy cudnn runs cuDNN", "[backend]") {

@@ -9,7 +9,7 @@ namespace kg {
 
 namespace {
 
-using Row = std::array<std::string, 7>;
+using Row = std::array<std::string, 9>;
 
 std::string microseconds(double value) {
   if (value == 0) return "-";
@@ -22,7 +22,9 @@ Row row_of(const BackendChoice& choice) {
   return {choice.operation,
           choice.problem,
           std::string(name_of(choice.dtype)),
+          choice.device.name(),
           std::string(name_of(choice.backend)),
+          choice.variant.empty() ? "-" : choice.variant,
           microseconds(choice.native_microseconds),
           microseconds(choice.cudnn_microseconds),
           choice.reason};
@@ -31,7 +33,8 @@ Row row_of(const BackendChoice& choice) {
 }  // namespace
 
 std::string backend_choices_table() {
-  std::vector<Row> rows = {{"operation", "problem", "dtype", "runs", "native us", "cudnn us", "because"}};
+  std::vector<Row> rows = {
+      {"operation", "problem", "dtype", "device", "runs", "kernel", "native us", "cudnn us", "because"}};
   for (const BackendChoice& choice : backend_choices()) rows.push_back(row_of(choice));
   std::array<std::size_t, std::tuple_size_v<Row>> widths{};
   for (const Row& row : rows)
