@@ -179,7 +179,7 @@ void add_predict(CLI::App& app, Arguments& arguments) {
   add_checkpoint_argument(predict, arguments);
   predict
       .add_option("FILE", arguments.files,
-                  "PNG or JPEG pictures of one digit each: any ink on any paper, anywhere on it")
+                  "PNG, JPEG or BMP pictures of one digit each: any ink on any paper, anywhere on it")
       ->required();
   predict
       .add_option("--save-input", arguments.save_input,

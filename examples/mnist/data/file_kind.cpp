@@ -118,6 +118,10 @@ bool is_zip(std::span<const std::uint8_t> head) {
 }
 bool is_png(std::span<const std::uint8_t> head) { return starts_with(text_of(head), png); }
 bool is_jpeg(std::span<const std::uint8_t> head) { return starts_with(text_of(head), jpeg); }
+bool is_bmp(std::span<const std::uint8_t> head) {
+  // Two letters are no proof; four reserved bytes are zero.
+  return starts_with(text_of(head), "BM") && starts_with(text_of(head), "\0\0\0\0"sv, 6);
+}
 
 std::string kind_of_file(std::span<const std::uint8_t> bytes) {
   const Head head = text_of(bytes);

@@ -18,5 +18,6 @@ bool is_gzip(std::span<const std::uint8_t> head);
 bool is_zip(std::span<const std::uint8_t> head);
 bool is_png(std::span<const std::uint8_t> head);
 bool is_jpeg(std::span<const std::uint8_t> head);
+bool is_bmp(std::span<const std::uint8_t> head);
 
 }  // namespace mnist

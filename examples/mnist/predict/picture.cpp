@@ -7,13 +7,21 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
+#include <new>
 #include <string_view>
 #include <utility>
 
 #include "data/file_kind.h"
 #include "data/packed_file.h"
 #include "kernelgrad/error.h"
+
+#define STBI_ONLY_BMP
+#define STBI_NO_STDIO
+#define STB_IMAGE_STATIC
+#define STB_IMAGE_IMPLEMENTATION
+#include <stb/stb_image.h>
 
 namespace mnist {
 namespace {
@@ -106,6 +114,62 @@ Picture decode_jpeg(Bytes bytes, const std::string& name) {
   return picture;
 }
 
+struct FreeStb {
+  void operator()(stbi_uc* pixels) const { stbi_image_free(pixels); }
+};
+
+// The bytes as stb_image asks for them. It takes what is beyond the end for zeros, and so a picture that is
+// cut off for a whole one: that it asked for more than there is tells.
+struct Source {
+  Bytes rest;
+  bool exhausted = false;
+
+  static const stbi_io_callbacks& callbacks() {
+    static constexpr stbi_io_callbacks table = {
+        .read =
+            [](void* user, char* room, int size) {
+              Source& source = *static_cast<Source*>(user);
+              const std::size_t count = std::min(static_cast<std::size_t>(size), source.rest.size());
+              if (count == 0) source.exhausted = true;
+              std::ranges::copy(source.rest.first(count), room);
+              source.rest = source.rest.subspan(count);
+              return static_cast<int>(count);
+            },
+        .skip =
+            [](void* user, int count) {
+              Source& source = *static_cast<Source*>(user);
+              if (static_cast<std::size_t>(std::max(count, 0)) > source.rest.size()) source.exhausted = true;
+              source.rest = source.rest.subspan(
+                  std::min(static_cast<std::size_t>(std::max(count, 0)), source.rest.size()));
+            },
+        .eof = [](void* user) { return int{static_cast<Source*>(user)->rest.empty()}; }};
+    return table;
+  }
+};
+
+// By stb_image, which on Debian 12 must not be trusted with more: its JPEG decoder writes beyond its tables,
+// and its PNG decoder decompresses before it looks at the size.
+Picture decode_bmp(Bytes bytes, const std::string& name) {
+  constexpr const char* what = "truncated or damaged BMP";
+  const auto fail_as_stb = [&] {
+    const std::string reason = stbi_failure_reason();
+    if (reason == "outofmem") throw std::bad_alloc();
+    fail(name, fmt::format("{}: {}", what, reason));
+  };
+  int width = 0, height = 0, channels = 0;
+  if (!stbi_info_from_memory(bytes.data(), static_cast<int>(bytes.size()), &width, &height, &channels))
+    fail_as_stb();
+  Picture picture = empty_picture(name, width, height);
+  Source source{.rest = bytes};
+  const std::unique_ptr<stbi_uc, FreeStb> pixels(
+      stbi_load_from_callbacks(&Source::callbacks(), &source, &width, &height, &channels, 4));
+  if (!pixels) fail_as_stb();
+  if (source.exhausted || width != picture.width || height != picture.height)
+    fail(name, fmt::format("{}: it ends early", what));
+  std::memcpy(picture.pixels.data(), pixels.get(), 4 * picture.pixels.size());
+  return picture;
+}
+
 struct FreeExif {
   void operator()(ExifData* data) const { exif_data_unref(data); }
 };
@@ -162,7 +226,8 @@ int ground_of(const Picture& picture) {
 Picture decode_picture(std::span<const std::uint8_t> bytes, const std::string& name) {
   if (is_png(bytes)) return decode_png(bytes, name);
   if (is_jpeg(bytes)) return turned_upright(decode_jpeg(bytes, name), exif_orientation(bytes));
-  fail(name, fmt::format("is {}, expected a PNG or JPEG picture", kind_of_file(bytes)));
+  if (is_bmp(bytes)) return decode_bmp(bytes, name);
+  fail(name, fmt::format("is {}, expected a PNG, JPEG or BMP picture", kind_of_file(bytes)));
 }
 
 Picture read_picture(const std::filesystem::path& path) {

@@ -23,8 +23,8 @@ struct GrayImage {
   std::vector<std::uint8_t> pixels;
 };
 
-/// Reads a PNG of any colour type and depth, or a JPEG, grey or in colour, which is turned upright as its
-/// Exif data say. Throws kg::Error naming the file: missing, neither of the two (and what it is instead),
+/// Reads a PNG of any colour type and depth, a BMP, or a JPEG, grey or in colour, which is turned upright as
+/// its Exif data say. Throws kg::Error naming the file: missing, none of the three (and what it is instead),
 /// truncated, damaged, a JPEG in CMYK, more than 64 million pixels or 32,767 in a row or column.
 Picture read_picture(const std::filesystem::path& path);
 

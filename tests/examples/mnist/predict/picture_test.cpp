@@ -167,7 +167,7 @@ TEST_CASE("a file that is no whole PNG is refused by name", "[picture]") {
   CHECK(error_of([&] { read_picture(directory.path()); }) ==
         directory.path().string() + ": is a folder, not a file");
   const auto other = [&](const std::string& kind) {
-    return path.string() + ": is " + kind + ", expected a PNG or JPEG picture";
+    return path.string() + ": is " + kind + ", expected a PNG, JPEG or BMP picture";
   };
   CHECK(error_for({}) == other("an empty file"));
   CHECK(error_for({'G', 'I', 'F', '8', '9', 'a', 0, 0, 0, 0, 0, 0}) == other("a GIF picture"));
@@ -221,6 +221,38 @@ TEST_CASE("a JPEG is read, grey and in colour, whatever its name", "[picture]") 
   for (size_t i = 0; i < gray.size(); ++i) CHECK(std::abs(image.pixels[i] - gray[i]) <= 2);
   for (const uint8_t pixel : read(jpeg_of(red, 16, 8, TJPF_RGB, TJSAMP_420)).pixels)
     CHECK(std::abs(pixel - 76) <= 2);
+}
+
+TEST_CASE("a BMP is read, and refused where it is cut off or huge", "[picture]") {
+  const TemporaryDirectory directory;
+  const auto append = [](Bytes& bytes, uint32_t value, int size) {
+    for (int i = 0; i < size; ++i) bytes.push_back(static_cast<uint8_t>(value >> (8 * i)));
+  };
+  // 24 bits a pixel, rows from below, each filled up to four bytes.
+  const auto bmp_of = [&](uint32_t width, uint32_t height, const Bytes& rows) {
+    Bytes bmp = bytes_of("BM");
+    for (const uint32_t field : {54 + static_cast<uint32_t>(rows.size()), 0u, 54u, 40u, width, height})
+      append(bmp, field, 4);
+    append(bmp, 1, 2);
+    append(bmp, 24, 2);
+    for (const uint32_t field : {0u, 0u, 2835u, 2835u, 0u, 0u}) append(bmp, field, 4);
+    bmp.insert(bmp.end(), rows.begin(), rows.end());
+    return bmp;
+  };
+  const auto read = [&](const Bytes& bmp) { return read_picture(write_plain(directory / "a.bmp", bmp)); };
+  const Bytes bmp = bmp_of(2, 2, {1, 2, 3, 4, 5, 6, 0, 0, 7, 8, 9, 10, 11, 12, 0, 0});
+  const Picture picture = read(bmp);
+  CHECK(picture.width == 2);
+  CHECK(picture.pixels == std::vector<std::array<uint8_t, 4>>{
+                              {9, 8, 7, 255}, {12, 11, 10, 255}, {3, 2, 1, 255}, {6, 5, 4, 255}});
+  // The last row's filling may be missing.
+  for (size_t length = 12; length + 2 < bmp.size(); ++length) {
+    const Bytes cut(bmp.begin(), bmp.begin() + static_cast<ptrdiff_t>(length));
+    INFO(length);
+    CHECK(contains(error_of([&] { read(cut); }), "a.bmp: truncated or damaged BMP"));
+  }
+  CHECK(contains(error_of([&] { read(bmp_of(30000, 30000, {})); }),
+                 "a.bmp: picture of 30000 x 30000 pixels, expected at most 64000000"));
 }
 
 TEST_CASE("a JPEG is turned upright as its Exif data say", "[picture]") {
