@@ -3,7 +3,7 @@
 # compiler: without one the tests still run that code, against stand-ins.
 
 set(KG_WITH_CUDNN OFF)
-if(KG_CUDNN)
+if(KG_CUDNN AND (KG_WITH_CUDA OR KG_TESTS))
   set(toolkit_hints $ENV{CUDA_HOME} $ENV{CUDA_PATH} ${CUDAToolkit_INCLUDE_DIRS} /usr/local/cuda)
   set(KG_CUDNN_INCLUDE_DIRS "")
   set(missing "")

@@ -6,9 +6,10 @@
 #include <string_view>
 #include <vector>
 
+#include "kernelgrad/export.h"
 #include "kernelgrad/tensor.h"
 
-namespace kg {
+namespace KG_API kg {
 
 /// While one of these lives, operations on its thread record no graph: for inference and for updating
 /// parameters.

@@ -7,6 +7,7 @@
 
 #include "kernelgrad/device.h"
 #include "kernelgrad/dtype.h"
+#include "kernelgrad/export.h"
 
 /// Which kernel computes what. On Device::cuda() some operations have two implementations: our own kernels,
 /// and NVIDIA's in cuDNN and cuBLAS. Here is chosen which of them runs, operation by operation:
@@ -16,7 +17,7 @@
 ///     for (const kg::BackendChoice& choice : kg::backend_choices()) ...
 ///
 /// The CPU has one implementation of each, whose kernels backend_choices() lists too.
-namespace kg {
+namespace KG_API kg {
 
 /// An implementation.
 enum class Backend { native, cudnn };

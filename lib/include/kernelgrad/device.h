@@ -5,7 +5,9 @@
 #include <string>
 #include <string_view>
 
-namespace kg {
+#include "kernelgrad/export.h"
+
+namespace KG_API kg {
 
 /// Where a tensor's memory lies and its operations run.
 class Device {

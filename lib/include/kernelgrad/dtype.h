@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <string_view>
 
-namespace kg {
+#include "kernelgrad/export.h"
+
+namespace KG_API kg {
 
 /// The type of a tensor's elements. Floating-point types take part in differentiation, the others hold data
 /// and labels.

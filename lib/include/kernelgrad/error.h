@@ -4,7 +4,9 @@
 #include <string>
 #include <string_view>
 
-namespace kg {
+#include "kernelgrad/export.h"
+
+namespace KG_API kg {
 
 /// What every failure in kernelgrad throws. The message starts with the operation or file concerned and says
 /// what was given and what was expected: "conv2d: input has 3 channels, weight [8, 4, 3, 3] with groups = 1

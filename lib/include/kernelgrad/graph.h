@@ -3,7 +3,9 @@
 #include <functional>
 #include <memory>
 
-namespace kg {
+#include "kernelgrad/export.h"
+
+namespace KG_API kg {
 
 /// Work on Device::cuda(), recorded once and then run again and again at the cost of a single launch: a CUDA
 /// graph.

@@ -6,9 +6,10 @@
 #include <map>
 #include <string>
 
+#include "kernelgrad/export.h"
 #include "kernelgrad/nn.h"
 
-namespace kg {
+namespace KG_API kg {
 
 /// Writes a file as a whole or not at all: `write` fills a temporary file in the same folder, which is
 /// flushed to disk and renamed to `path` only when everything was written.

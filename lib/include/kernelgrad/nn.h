@@ -12,10 +12,12 @@
 #include <utility>
 #include <vector>
 
+#include "kernelgrad/export.h"
 #include "kernelgrad/ops.h"
 #include "kernelgrad/tensor.h"
 
-namespace kg::nn {
+namespace KG_API kg {
+namespace nn {
 
 /// A tensor of a module under its name ("0.weight").
 struct NamedTensor {
@@ -344,4 +346,5 @@ class Functional : public Module {
   std::function<Tensor(const Tensor&)> function_;
 };
 
-}  // namespace kg::nn
+}  // namespace nn
+}  // namespace kg

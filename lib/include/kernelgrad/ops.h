@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernelgrad/export.h"
 #include "kernelgrad/random.h"
 #include "kernelgrad/tensor.h"
 
@@ -10,7 +11,7 @@
 /// of one dtype and on one device, has the meaning of PyTorch's function of that name, and throws Error if
 /// shapes, dtypes or devices do not fit, before anything is computed.
 
-namespace kg {
+namespace KG_API kg {
 
 /// Vertical and horizontal value of an option; one number stands for both.
 struct Pair {

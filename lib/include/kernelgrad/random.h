@@ -3,7 +3,9 @@
 #include <array>
 #include <cstdint>
 
-namespace kg {
+#include "kernelgrad/export.h"
+
+namespace KG_API kg {
 
 /// What a random draw is for. Part of the address of every draw, so that two uses of one seed never share
 /// numbers.

@@ -12,8 +12,9 @@
 #include "kernelgrad/device.h"
 #include "kernelgrad/dtype.h"
 #include "kernelgrad/error.h"
+#include "kernelgrad/export.h"
 
-namespace kg {
+namespace KG_API kg {
 
 /// Extents of a tensor's dimensions, outermost first. Images are [batch, channels, height, width].
 using Shape = std::vector<std::int64_t>;

@@ -2,7 +2,9 @@
 
 #include <string_view>
 
-namespace kg {
+#include "kernelgrad/export.h"
+
+namespace KG_API kg {
 
 /// The version of the library, as "0.1.0": major, minor, patch.
 std::string_view version();

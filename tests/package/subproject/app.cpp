@@ -1,0 +1,3 @@
+#include "kernelgrad/kernelgrad.h"
+
+int main() { return kg::version().empty(); }
