@@ -4,9 +4,12 @@
 # shellcheck disable=SC2034  # used by the scripts that source this file
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-# What CMake looks for when it configures the project with its tests and benchmarks.
-build_packages=(g++ cmake ninja-build pkg-config libhwy-dev librandom123-dev nlohmann-json3-dev
-  libcli11-dev libfmt-dev zlib1g-dev libzip-dev libpng-dev libstb-dev libturbojpeg0-dev libexif-dev libcairo2-dev fonts-dejavu-core catch2 libbenchmark-dev libboost-context-dev)
+# What CMake looks for when it configures the library and the examples, and what the tests and benchmarks need beside it.
+# shellcheck disable=SC2034
+release_packages=(g++ cmake ninja-build pkg-config libhwy-dev librandom123-dev nlohmann-json3-dev
+  libcli11-dev libfmt-dev zlib1g-dev libzip-dev libpng-dev libstb-dev libturbojpeg0-dev libexif-dev libcairo2-dev fonts-dejavu-core)
+# shellcheck disable=SC2034
+build_packages=("${release_packages[@]}" catch2 libbenchmark-dev libboost-context-dev)
 
 say() { printf '%s\n' "$@" >&2; }
 
