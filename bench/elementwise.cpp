@@ -1,6 +1,7 @@
 #include "kernels/elementwise.h"
 
 #include "bench.h"
+#include "ops/in_place.h"
 
 namespace {
 
@@ -22,31 +23,58 @@ void add_binary(const std::string& op, Binary function) {
   }
 }
 
-std::function<void()> scale(const kg::Shape& shape) {
-  return [input = bench::random_tensor(shape)] { kg::mul(input, 0.5); };
+/// Every function of one element, forward and backward.
+template <class Function>
+void add_unary(const Function& function) {
+  using kg::kernels::ElementwiseKernels;
+  for (const kg::Shape& shape : bench::activation_shapes) {
+    const std::int64_t count = kg::numel(shape);
+    const std::string name = Function::name;
+    const auto forward = [=] {
+      return [=, input = bench::random_tensor(shape), output = bench::empty(shape)] {
+        bench::run<ElementwiseKernels>(
+            Function::name, bench::count(count), [&]<class T>(const ElementwiseKernels<T>& kernels) {
+              kernels.unary(function, count, kg::raw<T>(input), kg::raw<T>(output));
+            });
+      };
+    };
+    const auto backward = [=] {
+      return [=, saved = bench::random_tensor(shape), grad_output = bench::random_tensor(shape)] {
+        const kg::Tensor grad_input = bench::empty(shape);
+        bench::run<ElementwiseKernels>(Function::name, bench::count(count).note(", backward"),
+                                       [&]<class T>(const ElementwiseKernels<T>& kernels) {
+                                         kernels.unary_backward(function, count, kg::raw<T>(saved),
+                                                                kg::raw<T>(grad_output),
+                                                                kg::raw<T>(grad_input));
+                                       });
+      };
+    };
+    bench::add(name + "_forward" + bench::shape_suffix(shape), {.bytes = bench::float_bytes(2 * count)},
+               forward);
+    bench::add(name + "_backward" + bench::shape_suffix(shape), {.bytes = bench::float_bytes(3 * count)},
+               backward);
+  }
+}
+
+template <class... Functions>
+void add_every_unary(const std::variant<Functions...>*) {
+  (add_unary(Functions()), ...);
 }
 
 std::function<void()> accumulate(const kg::Shape& shape) {
   return [input = bench::random_tensor(shape),
           accumulator = kg::Tensor::zeros(shape, bench::options())]() mutable {
-    bench::run<kg::kernels::ElementwiseKernels>(
-        "accumulate", bench::count(input.numel()),
-        [&]<class T>(const kg::kernels::ElementwiseKernels<T>& kernels) {
-          kernels.accumulate(input.numel(), kg::raw<T>(input), kg::raw<T>(accumulator));
-        });
+    kg::accumulate(input, accumulator);
   };
 }
 
 const bench::Registrar registrar([] {
-  add_binary("add", kg::add);
+  add_every_unary(static_cast<const kg::kernels::UnaryFunction*>(nullptr));
+  add_binary("add", static_cast<Binary>(kg::add));
   add_binary("mul", static_cast<Binary>(kg::mul));
-  for (const kg::Shape& shape : shapes) {
-    const std::int64_t count = kg::numel(shape);
-    bench::add("scale" + bench::shape_suffix(shape), {.bytes = bench::float_bytes(2 * count)},
-               [shape] { return scale(shape); });
-    bench::add("accumulate" + bench::shape_suffix(shape), {.bytes = bench::float_bytes(3 * count)},
+  for (const kg::Shape& shape : shapes)
+    bench::add("accumulate" + bench::shape_suffix(shape), {.bytes = bench::float_bytes(3 * kg::numel(shape))},
                [shape] { return accumulate(shape); });
-  }
 });
 
 }  // namespace

@@ -260,7 +260,7 @@ PEERS = {
     "cross_entropy_backward": cross_entropy_backward,
     "add": binary(torch.add),
     "mul": binary(torch.mul),
-    "scale": scale,
+    "mul_forward": scale,
     "accumulate": accumulate,
     "sum_all": sum_over([0, 1, 2, 3]),
     "sum_per_channel": sum_over([0, 2, 3]),

@@ -2,9 +2,11 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "kernels/description.h"
+#include "kernels/elementwise_functions.h"
 #include "kernels/table.h"
 
 namespace kg::kernels {
@@ -19,6 +21,11 @@ struct BroadcastProblem {
   int rank;
   std::array<std::int64_t, max_rank> shape, a_strides, b_strides;
 
+  /// Of two arrays of so many elements.
+  static BroadcastProblem flat(std::int64_t count) {
+    return {.rank = 1, .shape = {count}, .a_strides = {1}, .b_strides = {1}};
+  }
+
   /// "128x10x4x4", the output's shape.
   Description description() const {
     return Description().extents("", std::span(shape).first(static_cast<std::size_t>(rank)));
@@ -30,14 +37,18 @@ struct ElementwiseKernels {
   static constexpr std::string_view operation = "elementwise";
 
   void (*fill)(std::int64_t count, double value, T* output);
-  /// output = a + b.
-  void (*add)(const BroadcastProblem&, const T* a, const T* b, T* output);
-  /// output = a * b.
-  void (*mul)(const BroadcastProblem&, const T* a, const T* b, T* output);
-  /// output[i] = factor * input[i]; the two may be the same array.
-  void (*scale)(std::int64_t count, double factor, const T* input, T* output);
-  /// accumulator[i] += input[i].
-  void (*accumulate)(std::int64_t count, const T* input, T* accumulator);
+  /// output[i] = function(input[i]); the two may be the same array.
+  void (*unary)(const UnaryFunction& function, std::int64_t count, const T* input, T* output);
+  /// grad_input[i] = function.gradient(grad_output[i], saved[i]), where `saved` is the input or the output,
+  /// as the function's `saves` says; it may be null if it saves nothing.
+  void (*unary_backward)(const UnaryFunction& function, std::int64_t count, const T* saved,
+                         const T* grad_output, T* grad_input);
+  /// output = function(a, b); it may be the same array as an operand that is not broadcast.
+  void (*binary)(const BinaryFunction& function, const BroadcastProblem&, const T* a, const T* b, T* output);
+  /// The gradient of the first operand or of the second, as long as the output: what was broadcast is still
+  /// to be summed up. grad_output and gradient are contiguous.
+  void (*binary_backward)(const BinaryFunction& function, const BroadcastProblem&, bool of_first, const T* a,
+                          const T* b, const T* grad_output, T* gradient);
 };
 
 }  // namespace kg::kernels

@@ -15,7 +15,6 @@ set(KG_OPERATIONS
   max_pool2d
   nll_loss
   reduce
-  relu
 )
 # Those of cuDNN and cuBLAS among them.
 set(KG_CUDNN_OPERATIONS avg_pool2d batch_norm conv2d global_avg_pool2d linear log_softmax max_pool2d)

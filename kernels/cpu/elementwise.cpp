@@ -1,6 +1,7 @@
 #include "kernels/elementwise.h"
 
 #include <algorithm>
+#include <variant>
 #include <vector>
 
 #include "kernels/parallel.h"
@@ -54,22 +55,22 @@ void for_rows(const Walk& walk, Range range, const Row& row) {
   }
 }
 
-template <class T, class Combine>
-void combine(const BroadcastProblem& p, const T* a, const T* b, T* output, const Combine& op) {
+/// Calls element(i, x, y) for each element of the output, i, and those of a and b that it reads.
+template <class T, class Element>
+void for_elements(const BroadcastProblem& p, const T* a, const T* b, const Element& element) {
   std::int64_t count = 1;
   for (int d = 0; d < p.rank; ++d) count *= p.shape[static_cast<std::size_t>(d)];
   const Walk walk(p);
   const auto row = [&](std::int64_t first, std::int64_t a_first, std::int64_t b_first, std::int64_t length) {
     const T *x = a + a_first, *y = b + b_first;
-    T* z = output + first;
     // Constant strides, so that the compiler makes vectors of the loops. Contiguous operands have no others
     // in the inner dimension.
     if (walk.inner.a_stride == 0)
-      for (std::int64_t i = 0; i < length; ++i) z[i] = op(x[0], y[i * (walk.inner.b_stride != 0)]);
+      for (std::int64_t i = 0; i < length; ++i) element(first + i, x[0], y[i * (walk.inner.b_stride != 0)]);
     else if (walk.inner.b_stride == 0)
-      for (std::int64_t i = 0; i < length; ++i) z[i] = op(x[i], y[0]);
+      for (std::int64_t i = 0; i < length; ++i) element(first + i, x[i], y[0]);
     else
-      for (std::int64_t i = 0; i < length; ++i) z[i] = op(x[i], y[i]);
+      for (std::int64_t i = 0; i < length; ++i) element(first + i, x[i], y[i]);
   };
   parallel_for_ranges(count, elements_per_piece, [&](Range range) { for_rows(walk, range, row); });
 }
@@ -80,31 +81,56 @@ void fill(std::int64_t count, double value, T* output) {
 }
 
 template <class T>
-void add(const BroadcastProblem& p, const T* a, const T* b, T* output) {
-  combine(p, a, b, output, [](T x, T y) { return x + y; });
+void unary(const UnaryFunction& any, std::int64_t count, const T* input, T* output) {
+  const auto compute = [&](const auto function) {
+    parallel_for_ranges(count, elements_per_piece, [=](Range range) {
+      for (std::int64_t i = range.begin; i < range.end; ++i) output[i] = function(input[i]);
+    });
+  };
+  std::visit(compute, any);
 }
 
 template <class T>
-void mul(const BroadcastProblem& p, const T* a, const T* b, T* output) {
-  combine(p, a, b, output, [](T x, T y) { return x * y; });
+void unary_backward(const UnaryFunction& any, std::int64_t count, const T* saved, const T* grad_output,
+                    T* grad_input) {
+  const auto compute = [&](const auto function) {
+    // What is not saved is not read.
+    const T* const known = function.saves == Saves::nothing ? grad_output : saved;
+    parallel_for_ranges(count, elements_per_piece, [=](Range range) {
+      for (std::int64_t i = range.begin; i < range.end; ++i)
+        grad_input[i] = function.gradient(grad_output[i], known[i]);
+    });
+  };
+  std::visit(compute, any);
 }
 
 template <class T>
-void scale(std::int64_t count, double factor, const T* input, T* output) {
-  parallel_for_ranges(count, elements_per_piece, [&](Range range) {
-    for (std::int64_t i = range.begin; i < range.end; ++i) output[i] = static_cast<T>(factor) * input[i];
-  });
+void binary(const BinaryFunction& any, const BroadcastProblem& p, const T* a, const T* b, T* output) {
+  const auto compute = [&](const auto function) {
+    for_elements(p, a, b, [=](std::int64_t i, T x, T y) { output[i] = function(x, y); });
+  };
+  std::visit(compute, any);
 }
 
 template <class T>
-void accumulate(std::int64_t count, const T* input, T* accumulator) {
-  parallel_for_ranges(count, elements_per_piece, [&](Range range) {
-    for (std::int64_t i = range.begin; i < range.end; ++i) accumulator[i] += input[i];
-  });
+void binary_backward(const BinaryFunction& any, const BroadcastProblem& p, bool of_first, const T* a,
+                     const T* b, const T* grad_output, T* gradient) {
+  const auto compute = [&](const auto function) {
+    if (of_first)
+      for_elements(p, a, b, [=](std::int64_t i, T x, T y) {
+        gradient[i] = function.gradient_first(grad_output[i], x, y);
+      });
+    else
+      for_elements(p, a, b, [=](std::int64_t i, T x, T y) {
+        gradient[i] = function.gradient_second(grad_output[i], x, y);
+      });
+  };
+  std::visit(compute, any);
 }
 
 template <class T>
-constexpr ElementwiseKernels<T> elementwise{fill<T>, add<T>, mul<T>, scale<T>, accumulate<T>};
+constexpr ElementwiseKernels<T> elementwise{fill<T>, unary<T>, unary_backward<T>, binary<T>,
+                                            binary_backward<T>};
 
 }  // namespace
 

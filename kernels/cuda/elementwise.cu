@@ -4,19 +4,21 @@
 #include "kernels/cuda/common/launch.h"
 #include "kernels/cuda/common/vec.h"
 
-/// output = value, factor * input, accumulator + input, and a + b and a * b of operands that are broadcast.
+/// output = value, and the functions of one and of two elements, with their gradients. The operands of two
+/// are broadcast.
 ///
 /// A thread owns one 16-byte pack of consecutive output elements, so that every access of a warp to an array
 /// as long as the output is 512 contiguous bytes. Memory traffic is all there is: sizeof(T) bytes an element
-/// for fill, 2 for scale, 3 for the others (for add and mul 2, where an operand is broadcast: what is
-/// repeated comes from the cache), for at most one operation.
+/// for fill, 2 for a function of one element, 3 for its gradient and for a function of two (2 where an
+/// operand is broadcast: what is repeated comes from the cache).
 ///
-/// add and mul see their output as rows: the innermost dimensions that both operands walk through in one
-/// stride, merged. Two tensors of one shape, or one and a scalar, are a single row; [n, c, h, w] with [c, 1,
-/// 1] has a row for each image and channel. A row is cut into packs, the last of which may be short, and
-/// along it an operand either advances with the output (a 16-byte load, where rows keep to 16 bytes) or stays
-/// (one load for the pack). The row's number is taken apart into the outer coordinates, a division for each
-/// dimension and pack. Rows shorter than a pack leave threads partly idle, to no other harm.
+/// Functions of two elements see their output as rows: the innermost dimensions that both operands walk
+/// through in one stride, merged. Two tensors of one shape, or one and a scalar, are a single row; [n, c, h,
+/// w] with [c, 1, 1] has a row for each image and channel. A row is cut into packs, the last of which may be
+/// short, and along it an operand either advances with the output (a 16-byte load, where rows keep to 16
+/// bytes) or stays (one load for the pack). The row's number is taken apart into the outer coordinates, a
+/// division for each dimension and pack. Rows shorter than a pack leave threads partly idle, to no other
+/// harm.
 namespace kg::kernels::cuda {
 
 namespace {
@@ -32,23 +34,26 @@ __global__ void __launch_bounds__(block_size)
 }
 
 // Reads a pack before it writes the same one: the arrays may be one.
-template <class T>
+template <class T, class Function>
 __global__ void __launch_bounds__(block_size)
-    elementwise_scale_kernel(std::int64_t count, T factor, const T* input, T* output) {
+    elementwise_unary_kernel(std::int64_t count, Function function, const T* input, T* output) {
   const std::int64_t first = global_thread<block_size>() * pack_size<T>;
   Pack<T> pack = load_pack(input, first, count);
-  for (T& element : pack.values) element = factor * element;
+  for (T& element : pack.values) element = function(element);
   store_pack(output, first, count, pack);
 }
 
-template <class T>
+template <class T, class Function>
 __global__ void __launch_bounds__(block_size)
-    elementwise_accumulate_kernel(std::int64_t count, const T* input, T* accumulator) {
+    elementwise_unary_backward_kernel(std::int64_t count, Function function, const T* saved,
+                                      const T* grad_output, T* grad_input) {
   const std::int64_t first = global_thread<block_size>() * pack_size<T>;
-  const Pack<T> addend = load_pack(input, first, count);
-  Pack<T> sum = load_pack(accumulator, first, count);
-  for (int i = 0; i < pack_size<T>; ++i) sum.values[i] += addend.values[i];
-  store_pack(accumulator, first, count, sum);
+  Pack<T> gradient = load_pack(grad_output, first, count);
+  // What is not saved is not read.
+  const Pack<T> known = Function::saves == Saves::nothing ? gradient : load_pack(saved, first, count);
+  for (int i = 0; i < pack_size<T>; ++i)
+    gradient.values[i] = function.gradient(gradient.values[i], known.values[i]);
+  store_pack(grad_input, first, count, gradient);
 }
 
 /// A broadcast problem as rows, with as few dimensions as it can be described with.
@@ -87,27 +92,15 @@ __device__ Pack<T> load_row_pack(const T* row, std::int64_t stride, std::int64_t
   return pack;
 }
 
-struct Add {
-  template <class T>
-  __device__ T operator()(T a, T b) const {
-    return a + b;
-  }
+/// A thread's packs of both operands.
+template <class T>
+struct RowPacks {
+  Pack<T> a, b;
 };
 
-struct Mul {
-  template <class T>
-  __device__ T operator()(T a, T b) const {
-    return a * b;
-  }
-};
-
-template <class T, class Combine>
-__global__ void __launch_bounds__(block_size)
-    elementwise_combine_kernel(BroadcastRows p, std::int64_t packs_per_row, const T* a, const T* b,
-                               T* output) {
-  const std::int64_t row = global_thread<block_size>() / packs_per_row;
-  if (row >= p.rows) return;
-  const std::int64_t first = (global_thread<block_size>() - row * packs_per_row) * pack_size<T>;
+template <class T>
+__device__ RowPacks<T> load_operands(const BroadcastRows& p, std::int64_t row, std::int64_t first, const T* a,
+                                     const T* b) {
   std::int64_t rest = row;
   // Unrolled, the divisions of rarely more than two rounds would be most of the kernel's code and registers.
 #pragma unroll 1
@@ -117,10 +110,37 @@ __global__ void __launch_bounds__(block_size)
     b += coordinate * p.outer[d].b_stride;
     rest = outer;
   }
-  Pack<T> pack = load_row_pack(a, p.row.a_stride, first, p.row.extent);
-  const Pack<T> other = load_row_pack(b, p.row.b_stride, first, p.row.extent);
-  for (int i = 0; i < pack_size<T>; ++i) pack.values[i] = Combine()(pack.values[i], other.values[i]);
-  store_pack(output + row * p.row.extent, first, p.row.extent, pack);
+  return {load_row_pack(a, p.row.a_stride, first, p.row.extent),
+          load_row_pack(b, p.row.b_stride, first, p.row.extent)};
+}
+
+template <class T, class Function>
+__global__ void __launch_bounds__(block_size)
+    elementwise_binary_kernel(BroadcastRows p, std::int64_t packs_per_row, Function function, const T* a,
+                              const T* b, T* output) {
+  const std::int64_t row = global_thread<block_size>() / packs_per_row;
+  if (row >= p.rows) return;
+  const std::int64_t first = (global_thread<block_size>() - row * packs_per_row) * pack_size<T>;
+  RowPacks<T> packs = load_operands(p, row, first, a, b);
+  for (int i = 0; i < pack_size<T>; ++i) packs.a.values[i] = function(packs.a.values[i], packs.b.values[i]);
+  store_pack(output + row * p.row.extent, first, p.row.extent, packs.a);
+}
+
+template <class T, class Function, bool of_first>
+__global__ void __launch_bounds__(block_size)
+    elementwise_binary_backward_kernel(BroadcastRows p, std::int64_t packs_per_row, Function function,
+                                       const T* a, const T* b, const T* grad_output, T* gradient) {
+  const std::int64_t row = global_thread<block_size>() / packs_per_row;
+  if (row >= p.rows) return;
+  const std::int64_t first = (global_thread<block_size>() - row * packs_per_row) * pack_size<T>;
+  const RowPacks<T> packs = load_operands(p, row, first, a, b);
+  Pack<T> result = load_pack(grad_output + row * p.row.extent, first, p.row.extent);
+  for (int i = 0; i < pack_size<T>; ++i) {
+    const T x = packs.a.values[i], y = packs.b.values[i];
+    result.values[i] = of_first ? function.gradient_first(result.values[i], x, y)
+                                : function.gradient_second(result.values[i], x, y);
+  }
+  store_pack(gradient + row * p.row.extent, first, p.row.extent, result);
 }
 
 template <class T>
@@ -130,28 +150,55 @@ void fill(std::int64_t count, double value, T* output) {
 }
 
 template <class T>
-void scale(std::int64_t count, double factor, const T* input, T* output) {
-  launch<elementwise_scale_kernel<T>>(grid_for<block_size>(ceil_div(count, pack_size<T>)), count,
-                                      static_cast<T>(factor), input, output);
+void unary(const UnaryFunction& any, std::int64_t count, const T* input, T* output) {
+  const auto compute = [&]<class Function>(const Function& function) {
+    launch<elementwise_unary_kernel<T, Function>>(grid_for<block_size>(ceil_div(count, pack_size<T>)), count,
+                                                  function, input, output);
+  };
+  std::visit(compute, any);
 }
 
 template <class T>
-void accumulate(std::int64_t count, const T* input, T* accumulator) {
-  launch<elementwise_accumulate_kernel<T>>(grid_for<block_size>(ceil_div(count, pack_size<T>)), count, input,
-                                           accumulator);
+void unary_backward(const UnaryFunction& any, std::int64_t count, const T* saved, const T* grad_output,
+                    T* grad_input) {
+  const auto compute = [&]<class Function>(const Function& function) {
+    launch<elementwise_unary_backward_kernel<T, Function>>(
+        grid_for<block_size>(ceil_div(count, pack_size<T>)), count, function, saved, grad_output, grad_input);
+  };
+  std::visit(compute, any);
 }
 
-template <class T, class Combine>
-void combine(const BroadcastProblem& p, const T* a, const T* b, T* output) {
+template <class T>
+void binary(const BinaryFunction& any, const BroadcastProblem& p, const T* a, const T* b, T* output) {
   const BroadcastRows rows(p);
   const std::int64_t packs_per_row = ceil_div(rows.row.extent, pack_size<T>);
-  launch<elementwise_combine_kernel<T, Combine>>(grid_for<block_size>(rows.rows * packs_per_row), rows,
-                                                 packs_per_row, a, b, output);
+  const auto compute = [&]<class Function>(const Function& function) {
+    launch<elementwise_binary_kernel<T, Function>>(grid_for<block_size>(rows.rows * packs_per_row), rows,
+                                                   packs_per_row, function, a, b, output);
+  };
+  std::visit(compute, any);
 }
 
 template <class T>
-constexpr ElementwiseKernels<T> elementwise{fill<T>, combine<T, Add>, combine<T, Mul>, scale<T>,
-                                            accumulate<T>};
+void binary_backward(const BinaryFunction& any, const BroadcastProblem& p, bool of_first, const T* a,
+                     const T* b, const T* grad_output, T* gradient) {
+  const BroadcastRows rows(p);
+  const std::int64_t packs_per_row = ceil_div(rows.row.extent, pack_size<T>);
+  const Grid grid = grid_for<block_size>(rows.rows * packs_per_row);
+  const auto compute = [&]<class Function>(const Function& function) {
+    if (of_first)
+      launch<elementwise_binary_backward_kernel<T, Function, true>>(grid, rows, packs_per_row, function, a, b,
+                                                                    grad_output, gradient);
+    else
+      launch<elementwise_binary_backward_kernel<T, Function, false>>(grid, rows, packs_per_row, function, a,
+                                                                     b, grad_output, gradient);
+  };
+  std::visit(compute, any);
+}
+
+template <class T>
+constexpr ElementwiseKernels<T> elementwise{fill<T>, unary<T>, unary_backward<T>, binary<T>,
+                                            binary_backward<T>};
 
 }  // namespace
 

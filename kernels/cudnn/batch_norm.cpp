@@ -8,7 +8,6 @@
 #include "kernels/cudnn/descriptors.h"
 #include "kernels/elementwise.h"
 #include "kernels/graph.h"
-#include "kernels/relu.h"
 
 /// Batch normalisation by cuDNN's functions of that name, in CUDNN_BATCHNORM_SPATIAL mode. They compute
 /// x -> gamma * (x - mean) / sqrt(variance + epsilon) + beta alone: the relus and the dropout around it are
@@ -66,7 +65,7 @@ class Rectified {
   Rectified(const BatchNormProblem& p, const T* input) : data_(input) {
     if (!p.relu_before) return;
     memory_.emplace(count_of(p));
-    cuda::table<ReluKernels<T>>()->forward(count_of(p), input, memory_->data());
+    cuda::table<ElementwiseKernels<T>>()->unary(Relu(), count_of(p), input, memory_->data());
     data_ = memory_->data();
   }
 
@@ -92,7 +91,7 @@ class Behind {
     const T* done = normalized();
     if (problem_.relu_after) {
       T* rectified = dropout() ? memory_->data() : output_;
-      cuda::table<ReluKernels<T>>()->forward(count_of(problem_), done, rectified);
+      cuda::table<ElementwiseKernels<T>>()->unary(Relu(), count_of(problem_), done, rectified);
       done = rectified;
     }
     if (dropout())
@@ -164,7 +163,8 @@ class GradientBehind {
       const cuda::Scratch<T> normalized(count);
       normalize(normalized.data());
       rectified_.emplace(count);
-      cuda::table<ReluKernels<T>>()->backward(count, normalized.data(), data_, rectified_->data());
+      cuda::table<ElementwiseKernels<T>>()->unary_backward(Relu(), count, normalized.data(), data_,
+                                                           rectified_->data());
       data_ = rectified_->data();
     }
   }
@@ -221,7 +221,8 @@ void backward(const BatchNormProblem& p, bool batch_statistics, const T* input, 
             mean, inv_std),
         "cudnnBatchNormalizationBackward");
   if (p.relu_before && grad_input)
-    cuda::table<ReluKernels<T>>()->backward(count_of(p), x.data(), grad_x.data(), grad_input);
+    cuda::table<ElementwiseKernels<T>>()->unary_backward(Relu(), count_of(p), x.data(), grad_x.data(),
+                                                         grad_input);
 }
 
 template <class T>

@@ -2,6 +2,7 @@
 
 #include "kernels/elementwise.h"
 #include "kernels_on.h"
+#include "ops/in_place.h"
 #include "reference/elementwise.h"
 #include "support.h"
 
@@ -84,8 +85,8 @@ TEST_CASE("mul by a number scales, forward and backward", "[elementwise][gradche
   }
 }
 
-TEMPLATE_TEST_CASE("fill, scale and accumulate reach every element and no other", "[elementwise]", float,
-                   double) {
+TEMPLATE_TEST_CASE("fill, unary in place and accumulate reach every element and no other", "[elementwise]",
+                   float, double) {
   using T = TestType;
   for_each_case(cases::elementwise_counts, [](Device device, const cases::Count& p) {
     const Shape shape = {p.count};
@@ -97,14 +98,13 @@ TEMPLATE_TEST_CASE("fill, scale and accumulate reach every element and no other"
     x = random(shape, dtype_of<T>(), 1, device);
     std::vector<T> expected = x.to_vector<T>();
     // In place.
-    kernels_on<kernels::ElementwiseKernels<T>>(device).scale(p.count, 0.3, x.device_data<T>(),
-                                                             x.device_data<T>());
+    kernels_on<kernels::ElementwiseKernels<T>>(device).unary(kernels::MultiplyBy{0.3}, p.count,
+                                                             x.device_data<T>(), x.device_data<T>());
     for (T& value : expected) value = static_cast<T>(0.3) * value;
     CHECK(x.to_vector<T>() == expected);
 
     const Tensor addend = Tensor::from(ones, shape, device);
-    kernels_on<kernels::ElementwiseKernels<T>>(device).accumulate(p.count, addend.device_data<T>(),
-                                                                  x.device_data<T>());
+    accumulate(addend, x);
     for (T& value : expected) value += T(1);
     CHECK(x.to_vector<T>() == expected);
     CHECK(addend.to_vector<T>() == ones);

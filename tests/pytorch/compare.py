@@ -1,4 +1,5 @@
-"""Compares kernelgrad's operations and their gradients with PyTorch's in float64, on random problems.
+"""Compares kernelgrad's operations and their gradients with PyTorch's, on random problems: in float64, the element-wise
+ones in float32 too, and at 0, infinity and NaN.
 
 Usage: compare.py RUN_PROBLEMS [SEED]
 Exit status: 0 all agree, 1 something differs, 77 PyTorch is not installed.
@@ -21,7 +22,8 @@ except ImportError as error:
 PROBLEMS = 200  # per operation
 TOLERANCE = 1e-13  # in proportion to an entry's own size, see sizes_of()
 LAST_BIT = 2.0**-24  # of float32
-DTYPE_NAMES = {torch.float64: "F64", torch.int64: "I64"}
+SINGLE_TOLERANCE = 1e-6  # of results in float32
+DTYPE_NAMES = {torch.float64: "F64", torch.float32: "F32", torch.int64: "I64"}
 DTYPES = {name: dtype for dtype, name in DTYPE_NAMES.items()}
 
 
@@ -156,6 +158,52 @@ def cross_entropy(draw):
     return tensors, options, lambda t: F.cross_entropy(t["input"], t["labels"], reduction=reduction), terms
 
 
+# As tests/cases/elementwise.h has them.
+UNARY = {
+    "relu": F.relu, "leaky_relu": lambda x: F.leaky_relu(x, 0.2), "elu": lambda x: F.elu(x, 1.5), "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh, "softplus": lambda x: F.softplus(x, 2, 6), "gelu": F.gelu, "silu": F.silu,
+    "hardswish": F.hardswish, "exp": torch.exp, "log": torch.log, "sqrt": torch.sqrt, "square": torch.square,
+    "abs": torch.abs, "neg": torch.neg, "pow": lambda x: x**3, "clamp": lambda x: torch.clamp(x, -1, 3),
+    "add": lambda x: 2.5 + x, "sub": lambda x: x - 2.5, "rsub": lambda x: 2.5 - x, "mul": lambda x: x * 2.5,
+    "div": lambda x: x / 2.5, "rdiv": lambda x: 2.5 / x,
+}
+BINARY = {"add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "maximum": torch.maximum,
+          "minimum": torch.minimum}
+SPECIAL = [0.0, -0.0, 1.0, -1.0, 3.0, -3.0, float("inf"), float("-inf"), float("nan")]
+
+
+def compare_elementwise(program, name, function, operands):
+    """Whether the function agrees, NaN included. Special arguments meet each other in every combination."""
+    passed = True
+    for dtype, tolerance in ((torch.float64, TOLERANCE), (torch.float32, SINGLE_TOLERANCE)):
+        combinations = torch.cartesian_prod(*[torch.tensor(SPECIAL, dtype=torch.float64)] * operands).reshape(-1, operands)
+        values = torch.cat([combinations, 4 * normal(500, operands)]).to(dtype)
+        tensors = dict(zip(("input", "weight"), (column.clone() for column in values.unbind(1))))
+        tensors["direction"] = normal(len(values)).to(dtype)
+        of = lambda t: function(*[t[key] for key in ("input", "weight")[:operands]])
+        expected = results_of(tensors, of)
+        wide = {key: tensor.double() for key, tensor in tensors.items()}
+        sizes = sizes_of(wide, of, results_of(wide, of))
+        # Beside a kink the size has no meaning: there a gradient is off by as much as comes in, or not at all.
+        plain = torch.arange(len(values)) >= len(combinations)
+        actual = run(program, {f"0.{key}": tensor for key, tensor in tensors.items()}, {"0": name})
+        for key, tensor in expected.items():
+            # In float32 the factors of a gradient, of the size of 1, leave their rounding errors behind.
+            rounded = key != "output" and dtype == torch.float32
+            size = sizes[key].maximum(wide["direction"].abs()) if rounded else sizes[key]
+            size = torch.where(plain, size, tensor.double().abs() + wide["direction"].abs())
+            found, wanted = actual[f"0.{key}"].double(), tensor.double()
+            both_nan = found.isnan() & wanted.isnan()
+            error = deviation(torch.where(both_nan, 0.0, found), torch.where(both_nan, 0.0, wanted), size)
+            if not error <= tolerance:
+                print(f"{name} {key}, {dtype}: deviates by {error}")
+                off = ((found - wanted).abs() / size).nan_to_num(float("inf"))
+                i = torch.where(both_nan | (found == wanted), 0.0, off).argmax().item()
+                print(f"  at {[tensors[k][i].item() for k in ('input', 'weight')[:operands]]}: {found[i]}, PyTorch {wanted[i]}")
+                passed = False
+    return passed
+
+
 def results_of(tensors, function):
     """Output, gradients by the direction and running statistics, as PyTorch gives them."""
     leaves = {name: tensor.clone() for name, tensor in tensors.items()}
@@ -200,6 +248,15 @@ def deviation(actual, expected, size):
     return torch.where(actual == expected, torch.zeros_like(error), error).max().item()
 
 
+def run(program, problems, metadata):
+    """The results of the program that computes problems."""
+    with tempfile.TemporaryDirectory() as directory:
+        source, target = Path(directory) / "problems", Path(directory) / "results"
+        save(source, problems, metadata)
+        subprocess.run([program, source, target], check=True)
+        return load(target)
+
+
 def main():
     program = sys.argv[1]
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
@@ -219,13 +276,12 @@ def main():
             metadata[number] = f"{operation.__name__} {options}"
             problems |= {f"{number}.{name}": tensor for name, tensor in tensors.items()}
 
-    with tempfile.TemporaryDirectory() as directory:
-        source, target = Path(directory) / "problems", Path(directory) / "results"
-        save(source, problems, metadata)
-        subprocess.run([program, source, target], check=True)
-        results = load(target)
+    results = run(program, problems, metadata)
 
-    passed = True
+    elementwise = [compare_elementwise(program, name, function, operands)
+                   for operands, functions in ((1, UNARY), (2, BINARY)) for name, function in functions.items()]
+    print(f"element-wise: {sum(elementwise)} of {len(elementwise)} functions agree")
+    passed = all(elementwise)
     for operation in operations:
         numbers = [f"{operation.__name__}-{i}" for i in range(PROBLEMS)]
         compared = [(deviation(results.get(f"{number}.{name}"), tensor, sizes[number][name]), number, name)

@@ -10,6 +10,7 @@
 #include <map>
 #include <sstream>
 
+#include "cases/elementwise.h"
 #include "kernelgrad/kernelgrad.h"
 
 namespace {
@@ -84,6 +85,10 @@ Tensor compute(Problem& p) {
                     p.integer() ? kg::Reduction::mean : kg::Reduction::sum);
   if (operation == "cross_entropy")
     return cross_entropy(input, p.tensor("labels"), p.integer() ? kg::Reduction::mean : kg::Reduction::sum);
+  for (const kg::cases::Unary& c : kg::cases::unary)
+    if (operation == c.name && !p.tensor("weight").defined()) return c.function(input);
+  for (const kg::cases::Binary& c : kg::cases::binary)
+    if (operation == c.name) return c.function(input, p.tensor("weight"));
   throw kg::Error("run_problems: unknown operation " + operation);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "kernelgrad/export.h"
@@ -20,19 +21,83 @@ struct Pair {
   constexpr Pair(std::int64_t h, std::int64_t w) : h(h), w(w) {}
 };
 
-/// a + b, broadcast against each other as NumPy does (at most 8 dimensions).
+/// a + b, a - b, a * b and a / b, element by element. The operands are broadcast against each other as NumPy
+/// does (at most 8 dimensions).
 Tensor add(const Tensor& a, const Tensor& b);
-/// a * b, broadcast likewise.
+Tensor sub(const Tensor& a, const Tensor& b);
 Tensor mul(const Tensor& a, const Tensor& b);
-/// factor * x.
+Tensor div(const Tensor& a, const Tensor& b);
+/// The larger and the smaller of a and b, broadcast likewise; NaN where one is NaN. Equal operands each get
+/// half of the gradient.
+Tensor maximum(const Tensor& a, const Tensor& b);
+Tensor minimum(const Tensor& a, const Tensor& b);
+
+/// The same with a number on one side.
+Tensor add(const Tensor& x, double number);
+Tensor sub(const Tensor& x, double number);
+Tensor sub(double number, const Tensor& x);
 Tensor mul(const Tensor& x, double factor);
-inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }
-inline Tensor operator*(const Tensor& a, const Tensor& b) { return mul(a, b); }
-inline Tensor operator*(const Tensor& x, double factor) { return mul(x, factor); }
-inline Tensor operator*(double factor, const Tensor& x) { return mul(x, factor); }
+Tensor div(const Tensor& x, double number);
+Tensor div(double number, const Tensor& x);
 
 /// max(x, 0); the gradient at 0 is 0, at NaN 1.
 Tensor relu(const Tensor& x);
+/// x where it is positive, else negative_slope * x.
+Tensor leaky_relu(const Tensor& x, double negative_slope = 0.01);
+/// x where it is positive, else alpha * (exp(x) - 1) (Clevert et al., 2016).
+Tensor elu(const Tensor& x, double alpha = 1);
+/// 1 / (1 + exp(-x)).
+Tensor sigmoid(const Tensor& x);
+Tensor tanh(const Tensor& x);
+
+struct SoftplusOptions {
+  double beta = 1;
+  double threshold = 20;  ///< From where beta * x exceeds it on, the result is x.
+};
+
+/// log(1 + exp(beta * x)) / beta.
+Tensor softplus(const Tensor& x, const SoftplusOptions& options = {});
+/// x * the standard normal distribution function of x (Hendrycks & Gimpel, 2016), not approximated.
+Tensor gelu(const Tensor& x);
+/// x * sigmoid(x).
+Tensor silu(const Tensor& x);
+/// x * min(max(x + 3, 0), 6) / 6 (Howard et al., 2019).
+Tensor hardswish(const Tensor& x);
+
+Tensor exp(const Tensor& x);
+/// The natural logarithm.
+Tensor log(const Tensor& x);
+Tensor sqrt(const Tensor& x);
+Tensor square(const Tensor& x);
+/// |x|; the gradient at 0 is 0.
+Tensor abs(const Tensor& x);
+/// -x.
+Tensor neg(const Tensor& x);
+/// x to the power of a number.
+Tensor pow(const Tensor& x, double exponent);
+
+struct ClampOptions {
+  double min = -std::numeric_limits<double>::infinity();
+  double max = std::numeric_limits<double>::infinity();
+};
+
+/// x, but not below min and not above max; max where min is larger. The gradient passes where x is not
+/// changed.
+Tensor clamp(const Tensor& x, const ClampOptions& options);
+
+inline Tensor operator-(const Tensor& x) { return neg(x); }
+inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }
+inline Tensor operator-(const Tensor& a, const Tensor& b) { return sub(a, b); }
+inline Tensor operator*(const Tensor& a, const Tensor& b) { return mul(a, b); }
+inline Tensor operator/(const Tensor& a, const Tensor& b) { return div(a, b); }
+inline Tensor operator+(const Tensor& x, double number) { return add(x, number); }
+inline Tensor operator-(const Tensor& x, double number) { return sub(x, number); }
+inline Tensor operator*(const Tensor& x, double number) { return mul(x, number); }
+inline Tensor operator/(const Tensor& x, double number) { return div(x, number); }
+inline Tensor operator+(double number, const Tensor& x) { return add(x, number); }
+inline Tensor operator-(double number, const Tensor& x) { return sub(number, x); }
+inline Tensor operator*(double number, const Tensor& x) { return mul(x, number); }
+inline Tensor operator/(double number, const Tensor& x) { return div(number, x); }
 
 /// What sum() and mean() reduce.
 struct ReduceOptions {

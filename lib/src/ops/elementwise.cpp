@@ -15,12 +15,12 @@ namespace kg {
 namespace {
 
 /// The strides of a contiguous tensor seen as `shape`: 0 along dimensions in which it is broadcast.
-std::array<std::int64_t, kernels::max_rank> broadcast_strides(const Tensor& x, const Shape& shape) {
+std::array<std::int64_t, kernels::max_rank> broadcast_strides(const Shape& operand, const Shape& shape) {
   std::array<std::int64_t, kernels::max_rank> strides{};
-  const std::size_t missing = shape.size() - x.shape().size();
+  const std::size_t missing = shape.size() - operand.size();
   std::int64_t stride = 1;
   for (std::size_t d = shape.size(); d-- > missing;) {
-    const std::int64_t extent = x.shape()[d - missing];
+    const std::int64_t extent = operand[d - missing];
     strides[d] = extent == 1 ? 0 : stride;
     stride *= extent;
   }
@@ -49,7 +49,7 @@ Shape broadcast_shape(std::string_view op, const Tensor& a, const Tensor& b) {
   return shape;
 }
 
-kernels::BroadcastProblem broadcast_problem(const Tensor& a, const Tensor& b, const Shape& shape) {
+kernels::BroadcastProblem broadcast_problem(const Shape& a, const Shape& b, const Shape& shape) {
   kernels::BroadcastProblem problem{.rank = static_cast<int>(shape.size()),
                                     .shape = {},
                                     .a_strides = broadcast_strides(a, shape),
@@ -67,83 +67,142 @@ Tensor sum_to(const Tensor& gradient, const Shape& shape) {
   return share_storage(reduce_sum(gradient, kept, 1), shape);
 }
 
-template <class Kernel>
-Tensor combine(std::string_view op, const Tensor& a, const Tensor& b, const Kernel& kernel) {
-  Shape shape = broadcast_shape(op, a, b);
-  Tensor output = Tensor::empty(std::move(shape), a.options());
-  if (output.numel() == 0) return output;
-  const kernels::BroadcastProblem problem = broadcast_problem(a, b, output.shape());
-  dispatch::run<kernels::ElementwiseKernels>(op, a.options(), problem.description(),
-                                             [&]<class T>(const kernels::ElementwiseKernels<T>& kernels) {
-                                               kernel(kernels, problem, raw<T>(a), raw<T>(b), raw<T>(output));
-                                             });
-  return output;
+using kernels::BinaryFunction;
+using kernels::BroadcastProblem;
+using kernels::ElementwiseKernels;
+using kernels::Saves;
+using kernels::UnaryFunction;
+
+Description count_of(const Tensor& x) { return Description().extents("", {x.numel()}); }
+
+template <class Function>
+Tensor apply(const Function& function, const Tensor& x) try {
+  check::is_floating({Function::name, "input", x});
+  Tensor output = Tensor::empty(x.shape(), x.options());
+  dispatch::run<ElementwiseKernels>(Function::name, x.options(), count_of(x),
+                                    [&]<class T>(const ElementwiseKernels<T>& kernels) {
+                                      kernels.unary(function, x.numel(), raw<T>(x), raw<T>(output));
+                                    });
+  const SavedTensor saved = Function::saves == Saves::input    ? SavedTensor(x, "input")
+                            : Function::saves == Saves::output ? SavedTensor(output, "output")
+                                                               : SavedTensor(Tensor(), "nothing");
+  const auto rule = [=](const BackwardCall& call) -> std::vector<Tensor> {
+    const Tensor known = saved.unpack(call), &grad_output = call.grad_output;
+    Tensor gradient = Tensor::empty(grad_output.shape(), grad_output.options());
+    dispatch::run<ElementwiseKernels>(Function::name, gradient.options(),
+                                      count_of(gradient).note(", backward"),
+                                      [&]<class T>(const ElementwiseKernels<T>& kernels) {
+                                        kernels.unary_backward(function, gradient.numel(), raw<T>(known),
+                                                               raw<T>(grad_output), raw<T>(gradient));
+                                      });
+    return {gradient};
+  };
+  return record(Function::name, output, {x}, rule);
+} catch (const std::bad_alloc&) {
+  no_memory(Function::name);
 }
 
-Tensor scaled(const Tensor& x, double factor) {
-  Tensor output = Tensor::empty(x.shape(), x.options());
-  dispatch::run<kernels::ElementwiseKernels>("scale", x.options(), Description().extents("", {x.numel()}),
-                                             [&]<class T>(const kernels::ElementwiseKernels<T>& kernels) {
-                                               kernels.scale(x.numel(), factor, raw<T>(x), raw<T>(output));
-                                             });
-  return output;
+/// The gradient of one operand, as long as the output. An operand that is not saved is not read; the incoming
+/// gradient, which is, stands in for it.
+template <class Function>
+Tensor operand_gradient(const Function& function, bool of_first, const Tensor& saved_a, const Tensor& saved_b,
+                        const Tensor& grad_output) {
+  if (of_first ? Function::passes_first : Function::passes_second) return grad_output;
+  Tensor gradient = Tensor::empty(grad_output.shape(), grad_output.options());
+  if (gradient.numel() == 0) return gradient;
+  const Tensor &a = saved_a.defined() ? saved_a : grad_output, &b = saved_b.defined() ? saved_b : grad_output;
+  const BroadcastProblem problem = broadcast_problem(a.shape(), b.shape(), gradient.shape());
+  dispatch::run<ElementwiseKernels>(
+      Function::name, gradient.options(),
+      problem.description().note(of_first ? ", backward of the first" : ", backward of the second"),
+      [&]<class T>(const ElementwiseKernels<T>& kernels) {
+        kernels.binary_backward(function, problem, of_first, raw<T>(a), raw<T>(b), raw<T>(grad_output),
+                                raw<T>(gradient));
+      });
+  return gradient;
+}
+
+template <class Function>
+Tensor combine(const Function& function, const Tensor& a, const Tensor& b) try {
+  const Shape shape = broadcast_shape(Function::name, a, b);
+  Tensor output = Tensor::empty(shape, a.options());
+  if (output.numel() > 0) {
+    const BroadcastProblem problem = broadcast_problem(a.shape(), b.shape(), shape);
+    dispatch::run<ElementwiseKernels>(Function::name, a.options(), problem.description(),
+                                      [&]<class T>(const ElementwiseKernels<T>& kernels) {
+                                        kernels.binary(function, problem, raw<T>(a), raw<T>(b),
+                                                       raw<T>(output));
+                                      });
+  }
+  const bool saves_a = Function::saves_first(a.requires_grad(), b.requires_grad()),
+             saves_b = Function::saves_second(a.requires_grad(), b.requires_grad());
+  const SavedTensor saved_a(saves_a ? a : Tensor(), "a"), saved_b(saves_b ? b : Tensor(), "b");
+  const auto rule = [=, a_shape = a.shape(),
+                     b_shape = b.shape()](const BackwardCall& call) -> std::vector<Tensor> {
+    const Tensor x = saved_a.unpack(call), y = saved_b.unpack(call);
+    const auto gradient = [&](bool of_first, const Shape& operand) {
+      return sum_to(operand_gradient(function, of_first, x, y, call.grad_output), operand);
+    };
+    return {call.needs[0] ? gradient(true, a_shape) : Tensor(),
+            call.needs[1] ? gradient(false, b_shape) : Tensor()};
+  };
+  return record(Function::name, output, {a, b}, rule);
+} catch (const std::bad_alloc&) {
+  no_memory(Function::name);
 }
 
 }  // namespace
 
 void fill(Tensor& x, double value) {
-  dispatch::run<kernels::ElementwiseKernels>("fill", x.options(), Description().extents("", {x.numel()}),
-                                             [&]<class T>(const kernels::ElementwiseKernels<T>& kernels) {
-                                               kernels.fill(x.numel(), value, raw<T>(x));
-                                             });
+  dispatch::run<ElementwiseKernels>(
+      "fill", x.options(), count_of(x),
+      [&]<class T>(const ElementwiseKernels<T>& kernels) { kernels.fill(x.numel(), value, raw<T>(x)); });
 }
 
 void accumulate(const Tensor& x, Tensor& sum) {
-  dispatch::run<kernels::ElementwiseKernels>("accumulate", x.options(),
-                                             Description().extents("", {x.numel()}),
-                                             [&]<class T>(const kernels::ElementwiseKernels<T>& kernels) {
-                                               kernels.accumulate(x.numel(), raw<T>(x), raw<T>(sum));
-                                             });
+  dispatch::run<ElementwiseKernels>("accumulate", x.options(), count_of(x),
+                                    [&]<class T>(const ElementwiseKernels<T>& kernels) {
+                                      kernels.binary(kernels::Add(), BroadcastProblem::flat(x.numel()),
+                                                     raw<T>(sum), raw<T>(x), raw<T>(sum));
+                                    });
 }
 
-Tensor add(const Tensor& a, const Tensor& b) try {
-  const Tensor output =
-      combine("add", a, b, [](const auto& kernels, const auto& problem, auto* x, auto* y, auto* out) {
-        kernels.add(problem, x, y, out);
-      });
-  return record("add", output, {a, b},
-                [a_shape = a.shape(), b_shape = b.shape()](const BackwardCall& call) -> std::vector<Tensor> {
-                  return {call.needs[0] ? sum_to(call.grad_output, a_shape) : Tensor(),
-                          call.needs[1] ? sum_to(call.grad_output, b_shape) : Tensor()};
-                });
-} catch (const std::bad_alloc&) {
-  no_memory("add");
+Tensor relu(const Tensor& x) { return apply(kernels::Relu(), x); }
+Tensor leaky_relu(const Tensor& x, double negative_slope) {
+  return apply(kernels::LeakyRelu{negative_slope}, x);
+}
+Tensor elu(const Tensor& x, double alpha) { return apply(kernels::Elu{alpha}, x); }
+Tensor sigmoid(const Tensor& x) { return apply(kernels::Sigmoid(), x); }
+Tensor tanh(const Tensor& x) { return apply(kernels::Tanh(), x); }
+Tensor softplus(const Tensor& x, const SoftplusOptions& options) {
+  return apply(kernels::Softplus{options.beta, options.threshold}, x);
+}
+Tensor gelu(const Tensor& x) { return apply(kernels::Gelu(), x); }
+Tensor silu(const Tensor& x) { return apply(kernels::Silu(), x); }
+Tensor hardswish(const Tensor& x) { return apply(kernels::Hardswish(), x); }
+Tensor exp(const Tensor& x) { return apply(kernels::Exp(), x); }
+Tensor log(const Tensor& x) { return apply(kernels::Log(), x); }
+Tensor sqrt(const Tensor& x) { return apply(kernels::Sqrt(), x); }
+Tensor square(const Tensor& x) { return apply(kernels::Square(), x); }
+Tensor abs(const Tensor& x) { return apply(kernels::Abs(), x); }
+Tensor neg(const Tensor& x) { return apply(kernels::Neg(), x); }
+Tensor pow(const Tensor& x, double exponent) { return apply(kernels::Pow{exponent}, x); }
+Tensor clamp(const Tensor& x, const ClampOptions& options) {
+  return apply(kernels::Clamp{options.min, options.max}, x);
 }
 
-Tensor mul(const Tensor& a, const Tensor& b) try {
-  const Tensor output =
-      combine("mul", a, b, [](const auto& kernels, const auto& problem, auto* x, auto* y, auto* out) {
-        kernels.mul(problem, x, y, out);
-      });
-  const SavedTensor saved_a(b.requires_grad() ? a : Tensor(), "a"),
-      saved_b(a.requires_grad() ? b : Tensor(), "b");
-  const auto rule = [=, a_shape = a.shape(),
-                     b_shape = b.shape()](const BackwardCall& call) -> std::vector<Tensor> {
-    return {call.needs[0] ? sum_to(mul(call.grad_output, saved_b.unpack(call)), a_shape) : Tensor(),
-            call.needs[1] ? sum_to(mul(call.grad_output, saved_a.unpack(call)), b_shape) : Tensor()};
-  };
-  return record("mul", output, {a, b}, rule);
-} catch (const std::bad_alloc&) {
-  no_memory("mul");
-}
+Tensor add(const Tensor& a, const Tensor& b) { return combine(kernels::Add(), a, b); }
+Tensor sub(const Tensor& a, const Tensor& b) { return combine(kernels::Sub(), a, b); }
+Tensor mul(const Tensor& a, const Tensor& b) { return combine(kernels::Mul(), a, b); }
+Tensor div(const Tensor& a, const Tensor& b) { return combine(kernels::Div(), a, b); }
+Tensor maximum(const Tensor& a, const Tensor& b) { return combine(kernels::Maximum(), a, b); }
+Tensor minimum(const Tensor& a, const Tensor& b) { return combine(kernels::Minimum(), a, b); }
 
-Tensor mul(const Tensor& x, double factor) try {
-  check::is_floating({"mul", "x", x});
-  return record("mul", scaled(x, factor), {x}, [factor](const BackwardCall& call) -> std::vector<Tensor> {
-    return {scaled(call.grad_output, factor)};
-  });
-} catch (const std::bad_alloc&) {
-  no_memory("mul");
-}
+Tensor add(const Tensor& x, double number) { return apply(kernels::AddNumber{number}, x); }
+Tensor sub(const Tensor& x, double number) { return apply(kernels::SubtractNumber{number}, x); }
+Tensor sub(double number, const Tensor& x) { return apply(kernels::SubtractFrom{number}, x); }
+Tensor mul(const Tensor& x, double factor) { return apply(kernels::MultiplyBy{factor}, x); }
+Tensor div(const Tensor& x, double number) { return apply(kernels::DivideBy{number}, x); }
+Tensor div(double number, const Tensor& x) { return apply(kernels::DivideInto{number}, x); }
 
 }  // namespace kg
