@@ -46,7 +46,12 @@ std::vector<Example> examples(DType dtype) {
          return batch_norm(t[0], t[1], t[2], ones, ones);
        },
        {image, random({6}, dtype, 2), random({6}, dtype, 3)}},
+      {"conv_transpose2d",
+       [](const auto& t) { return conv_transpose2d(t[0], t[1], t[2], {.stride = 2, .output_padding = 1}); },
+       {image, random({6, 3, 3, 3}, dtype, 2), random({3}, dtype, 3)}},
       {"relu", [](const auto& t) { return relu(t[0]); }, {image}},
+      {"gelu", [](const auto& t) { return gelu(t[0]); }, {image}},
+      {"div", [](const auto& t) { return t[0] / t[1]; }, {image, random({6, 1, 33}, dtype, 2)}},
       {"dropout",
        [](const auto& t) {
          Generator generator(1);

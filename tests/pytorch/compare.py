@@ -92,6 +92,22 @@ def conv2d(draw):
         t["input"], t["weight"], t.get("bias"), stride, padding, dilation, groups)
 
 
+def conv_transpose2d(draw):
+    kernel, stride, dilation = pair(draw, 1, 5), pair(draw, 1, 4), pair(draw, 1, 3)
+    padding = tuple(draw.randint(0, min(4, d * (k - 1) // 2)) for k, d in zip(kernel, dilation))
+    output_padding = tuple(draw.randint(0, s - 1) for s in stride)
+    groups = draw.choice([1, 1, 2, 3])
+    c_in, c_out = groups * draw.randint(1, 4), groups * draw.randint(1, 5)
+    tensors = {
+        "input": normal(draw.randint(1, 5), c_in, draw.randint(1, 9), draw.randint(1, 9)),
+        "weight": normal(c_in, c_out // groups, *kernel),
+    }
+    if draw.random() < 0.5:
+        tensors["bias"] = normal(c_out)
+    return tensors, text(stride, padding, output_padding, dilation, groups), lambda t: F.conv_transpose2d(
+        t["input"], t["weight"], t.get("bias"), stride, padding, output_padding, groups, dilation)
+
+
 def batch_norm(draw):
     channels, training = draw.randint(1, 7), draw.random() < 0.5
     momentum, epsilon = draw.choice([0.0, 0.1, 0.7, 1.0]), draw.choice([1e-5, 1e-3, 0.5])
@@ -262,7 +278,7 @@ def main():
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
     draw = random.Random(seed)
     torch.manual_seed(seed)
-    operations = [conv2d, batch_norm, max_pool2d, avg_pool2d, linear, loss, cross_entropy]
+    operations = [conv2d, conv_transpose2d, batch_norm, max_pool2d, avg_pool2d, linear, loss, cross_entropy]
 
     problems, metadata, expected, sizes = {}, {}, {}, {}
     for operation in operations:

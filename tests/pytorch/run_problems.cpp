@@ -62,6 +62,15 @@ Tensor compute(Problem& p) {
     options.groups = p.integer();
     return conv2d(input, p.tensor("weight"), p.tensor("bias"), options);
   }
+  if (operation == "conv_transpose2d") {
+    kg::ConvTranspose2dOptions options;
+    options.stride = p.pair();
+    options.padding = p.pair();
+    options.output_padding = p.pair();
+    options.dilation = p.pair();
+    options.groups = p.integer();
+    return conv_transpose2d(input, p.tensor("weight"), p.tensor("bias"), options);
+  }
   if (operation == "batch_norm") {
     kg::BatchNormOptions options;
     options.training = p.integer() != 0;

@@ -135,6 +135,21 @@ inline Tensor conv2d(const Tensor& input, const Tensor& weight, const Conv2dOpti
   return conv2d(input, weight, {}, options);
 }
 
+struct ConvTranspose2dOptions {
+  Pair stride = 1;
+  Pair padding = 0;
+  /// Rows and columns more at the end, less than the stride: several sizes of output have one size of input.
+  Pair output_padding = 0;
+  Pair dilation = 1;
+  std::int64_t groups = 1;
+};
+
+/// The gradient of conv2d in its input, applied to `input` (a "deconvolution"): input [n, c_in, h, w], weight
+/// [c_in, c_out / groups, k_h, k_w], bias [c_out] or undefined; output [n, c_out, (h - 1) stride - 2 padding
+/// + dilation (k_h - 1) + output_padding + 1, ...].
+Tensor conv_transpose2d(const Tensor& input, const Tensor& weight, const Tensor& bias = {},
+                        const ConvTranspose2dOptions& options = {});
+
 /// input weight^T + bias: input [..., in_features], weight [out_features, in_features], bias [out_features]
 /// or undefined.
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias = {});

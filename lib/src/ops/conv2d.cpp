@@ -1,4 +1,4 @@
-#include "kernels/conv2d.h"
+#include "ops/conv2d.h"
 
 #include <algorithm>
 
@@ -20,18 +20,6 @@ std::string to_string(Pair pair) { return kg::to_string(Shape{pair.h, pair.w}); 
 std::int64_t reach(std::int64_t extent, std::int64_t padding, std::int64_t dilation, std::int64_t kernel) {
   const std::int64_t last = extent + 2 * padding - 1;
   return kernel - 1 <= last / dilation ? last - dilation * (kernel - 1) : -1;
-}
-
-/// The kernels copy an image with its padding, sorted by remainder modulo the strides. Of a size that no
-/// machine has the number of bytes could not be computed in 64 bits.
-void check_padded_size(const kernels::Conv2dProblem& p) {
-  const double rows = static_cast<double>(p.h + 2 * p.padding_h + p.stride_h),
-               columns = static_cast<double>(p.w + 2 * p.padding_w + p.stride_w);
-  if (static_cast<double>(p.c_in) * rows * columns > 0x1p45)
-    check::fail("conv2d", "an input image of [" + std::to_string(p.c_in) + ", " + std::to_string(p.h) + ", " +
-                              std::to_string(p.w) + "] with padding " +
-                              to_string(Pair{p.padding_h, p.padding_w}) +
-                              " has more elements than memory can hold");
 }
 
 kernels::Conv2dProblem checked_problem(const Tensor& input, const Tensor& weight, const Tensor& bias,
@@ -74,7 +62,7 @@ kernels::Conv2dProblem checked_problem(const Tensor& input, const Tensor& weight
     check::fail("conv2d", "the kernel of weight " + kg::to_string(weight.shape()) + " with dilation " +
                               to_string(dilation) + " does not fit into input " +
                               kg::to_string(input.shape()) + " with padding " + to_string(padding));
-  if (input.numel() > 0) check_padded_size(problem);
+  if (input.numel() > 0) check_padded_size("conv2d", problem);
   if (bias.defined()) {
     check::matches(b, x);
     check::has_shape(b, {problem.c_out}, "[c_out]");
@@ -100,6 +88,15 @@ Tensor without_products(const Tensor& input, const Tensor& weight, const Tensor&
 }
 
 }  // namespace
+
+void check_padded_size(std::string_view op, const kernels::Conv2dProblem& p) {
+  const double rows = static_cast<double>(p.h + 2 * p.padding_h + p.stride_h),
+               columns = static_cast<double>(p.w + 2 * p.padding_w + p.stride_w);
+  if (static_cast<double>(p.c_in) * rows * columns > 0x1p45)
+    check::fail(op, "an input image of [" + std::to_string(p.c_in) + ", " + std::to_string(p.h) + ", " +
+                        std::to_string(p.w) + "] with padding " + to_string(Pair{p.padding_h, p.padding_w}) +
+                        " has more elements than memory can hold");
+}
 
 Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
               const Conv2dOptions& options) try {
