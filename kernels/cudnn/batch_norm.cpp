@@ -78,9 +78,9 @@ class Rectified {
 
 /// What comes behind the normalisation. Neither pass works in place: the contract does not offer that.
 template <class T>
-class Behind {
+class Epilogue {
  public:
-  Behind(const BatchNormProblem& p, T* output) : problem_(p), output_(output) {
+  Epilogue(const BatchNormProblem& p, T* output) : problem_(p), output_(output) {
     if (p.relu_after || dropout()) memory_.emplace(count_of(p));
   }
 
@@ -115,13 +115,13 @@ void forward_training(const BatchNormProblem& p, const T* input, const T* gamma,
   const cudnnHandle_t handle = context->cudnn();
   const Affine<T> affine(p, gamma, beta);
   const Rectified<T> x(p, input);
-  const Behind<T> behind(p, output);
+  const Epilogue<T> epilogue(p, output);
   check(cudnn_library().cudnnBatchNormalizationForwardTraining(
             handle, mode, &one<T>, &zero<T>, layouts.activations.get(), x.data(), layouts.activations.get(),
-            behind.normalized(), layouts.channels.get(), affine.gamma(), affine.beta(), momentum,
+            epilogue.normalized(), layouts.channels.get(), affine.gamma(), affine.beta(), momentum,
             running_mean, running_var, p.epsilon, mean, inv_std),
         "cudnnBatchNormalizationForwardTraining");
-  behind.run();
+  epilogue.run();
   if (num_batches_tracked) cuda::advance_counter(reinterpret_cast<std::uint64_t*>(num_batches_tracked), 1);
 }
 
@@ -133,12 +133,12 @@ void forward_inference(const BatchNormProblem& p, const T* input, const T* gamma
   const cudnnHandle_t handle = context->cudnn();
   const Affine<T> affine(p, gamma, beta);
   const Rectified<T> x(p, input);
-  const Behind<T> behind(p, output);
+  const Epilogue<T> epilogue(p, output);
   check(cudnn_library().cudnnBatchNormalizationForwardInference(
             handle, mode, &one<T>, &zero<T>, layouts.activations.get(), x.data(), layouts.activations.get(),
-            behind.normalized(), layouts.channels.get(), affine.gamma(), affine.beta(), mean, var, p.epsilon),
+            epilogue.normalized(), layouts.channels.get(), affine.gamma(), affine.beta(), mean, var, p.epsilon),
         "cudnnBatchNormalizationForwardInference");
-  behind.run();
+  epilogue.run();
   // cuDNN does not tell inv_std. Our own kernel does, also of planes without values.
   cuda::table<BatchNormKernels<T>>()->forward_inference(
       {.n = p.n, .channels = p.channels, .plane = 0, .epsilon = p.epsilon}, input, nullptr, nullptr, mean,
@@ -147,11 +147,11 @@ void forward_inference(const BatchNormProblem& p, const T* input, const T* gamma
 
 /// The gradient behind the normalisation: grad_output through dropout and relu_after.
 template <class T>
-class GradientBehind {
+class GradientBeforeEpilogue {
  public:
   /// `normalize(T* result)` computes the normalisation's result once more.
   template <class Normalize>
-  GradientBehind(const BatchNormProblem& p, const T* grad_output, const Normalize& normalize)
+  GradientBeforeEpilogue(const BatchNormProblem& p, const T* grad_output, const Normalize& normalize)
       : data_(grad_output) {
     const std::int64_t count = count_of(p);
     if (p.dropout.p > 0) {
@@ -178,9 +178,9 @@ class GradientBehind {
 
 /// An array that cuDNN writes whether it is asked for or not.
 template <class T>
-class Wanted {
+class OptionalOutput {
  public:
-  Wanted(T* array, std::int64_t count) : data_(array) {
+  OptionalOutput(T* array, std::int64_t count) : data_(array) {
     if (!array) data_ = memory_.emplace(count).data();
   }
 
@@ -204,7 +204,7 @@ void backward(const BatchNormProblem& p, bool batch_statistics, const T* input, 
   const Affine<T> affine(p, gamma, beta);
   const Rectified<T> x(p, input);
   // The same call as in forward(), on the same values, gives the same bits: relu_after's gate is that one's.
-  const GradientBehind<T> gradient(p, grad_output, [&](T* result) {
+  const GradientBeforeEpilogue<T> gradient(p, grad_output, [&](T* result) {
     check(cudnn_library().cudnnBatchNormalizationForwardTraining(
               handle, mode, &one<T>, &zero<T>, layouts.activations.get(), x.data(), layouts.activations.get(),
               result, layouts.channels.get(), affine.gamma(), affine.beta(), 0, nullptr, nullptr, p.epsilon,
@@ -212,8 +212,8 @@ void backward(const BatchNormProblem& p, bool batch_statistics, const T* input, 
           "cudnnBatchNormalizationForwardTraining");
   });
   // In front of relu_before's gate cuDNN's result is not the one that is wanted yet.
-  const Wanted<T> grad_x(p.relu_before ? nullptr : grad_input, count_of(p));
-  const Wanted<T> gamma_gradient(grad_gamma, p.channels), beta_gradient(grad_beta, p.channels);
+  const OptionalOutput<T> grad_x(p.relu_before ? nullptr : grad_input, count_of(p));
+  const OptionalOutput<T> gamma_gradient(grad_gamma, p.channels), beta_gradient(grad_beta, p.channels);
   check(cudnn_library().cudnnBatchNormalizationBackward(
             handle, mode, &one<T>, &zero<T>, &one<T>, &zero<T>, layouts.activations.get(), x.data(),
             layouts.activations.get(), gradient.data(), layouts.activations.get(), grad_x.data(),

@@ -22,7 +22,8 @@ std::vector<std::pair<std::string, nn::Sequential>> examples() {
   all.emplace_back("BN Dropout ReLU", Sequential(BatchNorm2d(3), Dropout(0.3), ReLU()));
   all.emplace_back("Dropout ReLU", Sequential(Dropout(0.3), ReLU()));
   all.emplace_back("ReLU ReLU BN", Sequential(ReLU(), ReLU(), BatchNorm2d(3)));
-  all.emplace_back("functional ReLU BN", Sequential(ReLU({.functional = true}), BatchNorm2d(3)));
+  all.emplace_back("functional ReLU BN", Sequential(nn::Functional(relu), BatchNorm2d(3)));
+  all.emplace_back("sigmoid BN", Sequential(nn::Functional(sigmoid), BatchNorm2d(3), nn::Functional(relu)));
   all.emplace_back("nested", Sequential(nn::Conv2d(3, 3, 3), Sequential(ReLU(), BatchNorm2d(3), Dropout(0.2)),
                                         ReLU(), Sequential(BatchNorm2d(3), ReLU())));
   return all;

@@ -16,7 +16,7 @@ std::shared_ptr<nn::Module> make(const Following& following, int channels) {
     case Following::Kind::relu:
       return std::make_shared<nn::ReLU>();
     case Following::Kind::functional_relu:
-      return std::make_shared<nn::ReLU>(nn::ReLUOptions{.functional = true});
+      return std::make_shared<nn::Functional>(kg::relu);
     case Following::Kind::dropout:
       break;
   }

@@ -259,18 +259,11 @@ class BatchNorm2d : public Module {
   BatchNorm2dOptions options_;
 };
 
-struct ReLUOptions {
-  bool functional = false;  ///< Stands for a call of relu() without a module: named as Functional is.
-};
-
+/// kg::relu.
 class ReLU : public Module {
  public:
-  explicit ReLU(const ReLUOptions& options = {}) : options_(options) {}
   Tensor forward(const Tensor& x) override { return relu(x); }
-  std::string_view type_name() const override { return options_.functional ? "Functional" : "ReLU"; }
-
- private:
-  ReLUOptions options_;
+  std::string_view type_name() const override { return "ReLU"; }
 };
 
 /// kg::dropout with probability p in training, the identity otherwise.
@@ -341,6 +334,11 @@ class Functional : public Module {
   explicit Functional(std::function<Tensor(const Tensor&)> function);
   Tensor forward(const Tensor& x) override { return function_(x); }
   std::string_view type_name() const override { return "Functional"; }
+  /// True if it was made of that plain function: Functional(relu).calls(relu).
+  bool calls(Tensor (*function)(const Tensor&)) const {
+    const auto* const held = function_.target<Tensor (*)(const Tensor&)>();
+    return held && *held == function;
+  }
 
  private:
   std::function<Tensor(const Tensor&)> function_;

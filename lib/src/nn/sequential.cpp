@@ -10,7 +10,7 @@ namespace {
 
 using Child = std::pair<std::string, std::shared_ptr<Module>>;
 
-/// A run of [ReLU] BatchNorm2d [ReLU] [Dropout] at the start of a row of modules.
+/// A run of [ReLU] BatchNorm2d [ReLU] [Dropout], where Functional(relu) is a ReLU, at the start of a row of modules.
 struct FusedRun {
   BatchNorm2d* batch_norm = nullptr;
   BatchNorm2d::Neighbours neighbours = {};
@@ -27,10 +27,16 @@ FusedRun match(std::span<const Child> modules) {
     ++run.length;
     return static_cast<Wanted*>(&module);
   };
-  run.neighbours.relu_before = next(static_cast<ReLU*>(nullptr)) != nullptr;
+  const auto next_is_relu = [&] {
+    if (next(static_cast<ReLU*>(nullptr))) return true;
+    const Functional* const function = next(static_cast<Functional*>(nullptr));
+    if (function && !function->calls(relu)) --run.length;
+    return function && function->calls(relu);
+  };
+  run.neighbours.relu_before = next_is_relu();
   run.batch_norm = next(static_cast<BatchNorm2d*>(nullptr));
   if (!run.batch_norm) return {};
-  run.neighbours.relu_after = next(static_cast<ReLU*>(nullptr)) != nullptr;
+  run.neighbours.relu_after = next_is_relu();
   if (const Dropout* dropout = next(static_cast<Dropout*>(nullptr)); dropout && dropout->is_training())
     run.neighbours.dropout = dropout->p();
   return run;
