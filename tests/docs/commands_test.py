@@ -3,8 +3,8 @@
 """Checks the commands in README.md and docs/: each program, option, preset, model and path that they name is there.
 
 Usage: commands_test.py MNIST
-Exit status: 0 if all tests pass. It runs programs with --help and `mnist list` only; a program of another build than
-this one is checked by the name of its target.
+Exit status: 0 if all tests pass. A block after `<!-- run -->` runs as written, in a folder with a small data set; one
+after `<!-- run: --epochs 1 -->` with these options at the end of each line. Other commands are not run, only checked.
 """
 
 import json
@@ -13,10 +13,14 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 import unittest
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/examples/mnist"))
+import digits  # noqa: E402
+
 MNIST = os.path.abspath(sys.argv.pop())
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PROGRAM = re.compile(r"(scripts|bench|tests|build)/[\w./-]+$|cmake$|ctest$|python3$|mnist$|kernelgrad_bench$|git$")
@@ -119,6 +123,34 @@ class Commands(unittest.TestCase):
                     self.assertIn(arguments[i + 1], self.models)
 
         self.each(check)
+
+
+def marked_blocks(page):
+    """(options to put at the end, lines) of each block that is to be run."""
+    text = re.sub(r"\\\n\s*", " ", page.read_text())
+    for options, block in re.findall(r"<!-- run(?:: (.*?))? -->\n\n((?:    .*\n)+)", text):
+        yield options, [line.strip() for line in block.splitlines()]
+
+
+class Blocks(unittest.TestCase):
+    def test_marked_blocks_run(self):
+        count = 0
+        for page in PAGES:
+            with tempfile.TemporaryDirectory() as folder:
+                folder = Path(folder)
+                (folder / "data").mkdir()
+                digits.write_data(folder / "data/mnist", 200, 50)
+                program = folder / "build/release/examples/mnist/mnist"
+                program.parent.mkdir(parents=True)
+                program.symlink_to(MNIST)
+                for options, lines in marked_blocks(page):
+                    for line in lines:
+                        with self.subTest(page=page.name, command=line):
+                            count += 1
+                            done = subprocess.run(["bash", "-c", f"{line} {options}"], cwd=folder, stdin=subprocess.DEVNULL,
+                                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=100)
+                            self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertGreaterEqual(count, 5)
 
 
 class Quickstart(unittest.TestCase):
