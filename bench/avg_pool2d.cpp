@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernels/avg_pool2d.h"
 
 #include "pool2d.h"

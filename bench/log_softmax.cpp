@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernels/log_softmax.h"
 
 #include "bench.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "convolutions.h"
 #include "models/recipe.h"
 

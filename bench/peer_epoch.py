@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Trains s7_final for one epoch in PyTorch, as bench/epoch's peer, and prints what it measured as JSON.
 
 The training images are in memory as normalised floats before the clock starts, and nothing is augmented: what is

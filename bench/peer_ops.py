@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What kernelgrad_bench times, done by PyTorch. Used by compare_ops."""
 
 import torch

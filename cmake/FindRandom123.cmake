@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Random123 is headers only and ships no package file of its own.
 # Defines the target Random123::Random123.
 find_path(Random123_INCLUDE_DIR Random123/philox.h)

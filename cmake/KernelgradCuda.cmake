@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Decides whether the CUDA backend is built, from the option KG_CUDA (AUTO, ON, OFF), and sets KG_WITH_CUDA.
 # kernelgrad_cuda_target(<target>): what every target of CUDA sources is compiled with.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Decides whether cuDNN and cuBLAS can stand in for kernels, from the option KG_CUDNN (AUTO, ON, OFF), and sets
 # KG_WITH_CUDNN. Only headers are needed: the libraries are loaded by the program when it wants them. Nor is a CUDA
 # compiler: without one the tests still run that code, against stand-ins.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Target docs: pages of the public headers, by Doxygen. Any warning is an error.
 find_package(Doxygen QUIET)
 if(NOT DOXYGEN_FOUND)

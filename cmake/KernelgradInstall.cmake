@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # What `cmake --install` puts where, the files by which CMake and pkg-config find it there, and the Debian package that
 # `cpack` makes of it.
 include(CMakePackageConfigHelpers)

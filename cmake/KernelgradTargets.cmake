@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # kernelgrad_target(<target>): what every target of this project is compiled with.
 function(kernelgrad_target target)
   target_compile_features(${target} PUBLIC cxx_std_20)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The operations that have kernels, each named here and nowhere else in CMake. An operation X has its contract in
 # kernels/X.h, its kernels in kernels/cpu/X.cpp and kernels/cuda/X.cu, where cuDNN or cuBLAS offers it in
 # kernels/cudnn/X.cpp, what calls them in lib/src/ops/X.cpp, tests in tests/ops/X_test.cpp and benchmarks in bench/X.cpp.

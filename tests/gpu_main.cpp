@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The program around the tests that are linked with the real CUDA backend: exit status 77, which ctest takes
 // for "skipped", where there is no GPU.
 #define CATCH_CONFIG_RUNNER

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // An operation of one's own, written outside the library: hard swish (Howard et al., "Searching for
 // MobileNetV3", 2019), hard_swish(x) = x * min(max(x + 3, 0), 6) / 6.
 //

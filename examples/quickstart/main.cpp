@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Trains a small network on MNIST and saves it. Read this file first: everything is here but the library.
 //
 //     quickstart [DATA [EPOCHS [CHECKPOINT]]]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernelgrad/training/optimizer.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernelgrad/training/weight_average.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernelgrad/error.h"
 #include "kernels/device.h"
 #include "kernels/graph.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernels/cudnn.h"
 
 #include "kernelgrad/error.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernels/cpu/batch_norm_plane.h"
 
 #include <type_traits>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernels/cpu/conv2d_direct.h"
 
 #include "kernels/parallel.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernels/cpu/correlate.h"
 
 #undef HWY_TARGET_INCLUDE

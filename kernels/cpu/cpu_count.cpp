@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernels/cpu/cpu_count.h"
 
 #include <sched.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Included once for every SIMD target, as Highway's own -inl.h headers are: hence no #pragma once.
 #if defined(KG_KERNELS_CPU_FIRST_LANES) == defined(HWY_TARGET_TOGGLE)
 #ifdef KG_KERNELS_CPU_FIRST_LANES

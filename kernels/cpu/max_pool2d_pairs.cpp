@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernels/cpu/max_pool2d_pairs.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernels/reduce.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernels/argmax.h"
 
 #include "kernels/cuda/row_groups.h"

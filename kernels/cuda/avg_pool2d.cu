@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernels/avg_pool2d.h"
 
 #include "kernels/cuda/common/elements.h"

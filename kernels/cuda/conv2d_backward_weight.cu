@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernels/cuda/conv2d_backward_weight.h"
 
 #include <algorithm>

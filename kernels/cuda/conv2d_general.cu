@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernels/cuda/conv2d_general.h"
 
 #include "kernels/cuda/common/launch.h"

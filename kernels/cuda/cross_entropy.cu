@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernels/cross_entropy.h"
 
 #include <limits>

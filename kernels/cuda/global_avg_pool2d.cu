@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernels/global_avg_pool2d.h"
 
 #include "kernels/cuda/common/launch.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernels/log_softmax.h"
 
 #include "kernels/cuda/row_groups.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernels/cudnn/library.h"
 
 #include <mutex>

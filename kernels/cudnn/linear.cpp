@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernels/linear.h"
 
 #include "kernels/cudnn/context.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include <Random123/philox.h>
 
 #include <set>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "dispatch/types.h"
 #include "support.h"
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Runs PROGRAM with the argument NAME, and fails unless it does as EXPECTED: see planted_bug() in CMakeLists.txt.
 execute_process(COMMAND ${PROGRAM} ${NAME} RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
 

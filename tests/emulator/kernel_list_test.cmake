@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The file that KG_EMULATOR_KERNELS names gets the names of the kernels that ran, one a line, each once.
 set(list ${CMAKE_CURRENT_BINARY_DIR}/emulator_kernels.txt)
 file(REMOVE ${list})

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Lets every call of the operating system that a short run of mnist makes fail once, in turn.
 
 Usage: faults_test.py MNIST INJECT [--all] [--jobs N] [--only COMMAND[/KIND]]... [--verbose]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /// A library to be preloaded (LD_PRELOAD) that lets one call of the C library fail: docs/testing-faults.md.
 ///
 ///   KG_FAULT         which calls are counted: write, print, sync, rename, open, map, read, close, remove,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /// Checkpoints: what is accepted has the elements that lie in the file, comes back from a file of our own as
 /// it was, and fits into a module or is an error. Messages hold nothing that commands a terminal.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /// IDX files, plain, gzipped and in zip archives: what is accepted has the size that its header says, and
 /// written plainly reads as the same.
 

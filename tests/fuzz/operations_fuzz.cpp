@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /// A small program of tensor operations, and backward through it. The reference is computed number by number
 /// on a Tape, by loops over the formulas of ops.h. Values and gradients lie within its bounds. What ops.h
 /// does not allow is a kg::Error and nothing else, and what it allows is none. Where elements have been

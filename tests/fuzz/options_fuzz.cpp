@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /// Files of options, as --config takes: what `mnist train` accepts is written as options.ini that reads as
 /// the same. No command runs.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /// PNG and JPEG pictures: what is accepted has the pixels that its size says, and comes in MNIST's form or is
 /// no digit.
 

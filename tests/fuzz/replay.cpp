@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /// main() of a fuzz target where libFuzzer is not linked.
 /// Usage: TARGET [FILE|FOLDER]... [--mutants N]
 /// Runs each file, then N inputs that are made of them, always the same ones.

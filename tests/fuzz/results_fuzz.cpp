@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /// results.csv and metrics.csv: what is accepted is written as text that reads as the same.
 
 #include "fuzz/fuzz.h"

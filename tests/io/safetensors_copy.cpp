@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Reads a checkpoint and writes it again, for safetensors_test.py: safetensors_copy FROM TO
 
 #include <exception>

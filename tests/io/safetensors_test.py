@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Holds kernelgrad's checkpoints against the package safetensors: what that writes kernelgrad reads, what kernelgrad
 writes that reads, unchanged but for types that kernelgrad widens; what that refuses kernelgrad refuses.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernels/parallel.h"
 
 #include <sys/resource.h>

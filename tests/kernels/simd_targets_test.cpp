@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include <hwy/targets.h>
 
 #include <cmath>

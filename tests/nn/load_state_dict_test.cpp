@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "nn/network.h"
 #include "support.h"
 

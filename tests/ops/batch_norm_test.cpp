@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "cases/batch_norm.h"
 
 #include "reference/batch_norm.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "cases/conv2d.h"
 
 #include "reference/conv2d.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "cases/dropout.h"
 
 #include "support.h"

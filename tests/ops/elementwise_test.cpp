@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "cases/elementwise.h"
 
 #include "kernels/elementwise.h"

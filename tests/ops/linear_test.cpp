@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "cases/linear.h"
 
 #include "reference/linear.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "cases/nll_loss.h"
 #include "kernels/nll_loss.h"
 #include "labels.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "cases/pool2d.h"
 
 #include "kernels/avg_pool2d.h"

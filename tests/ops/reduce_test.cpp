@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "cases/reduce.h"
 
 #include "reference/elementwise.h"

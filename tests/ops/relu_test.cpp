@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "cases/relu.h"
 
 #include "support.h"

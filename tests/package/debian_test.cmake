@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Packs the library as a Debian package, and looks at what is said of it and what is in it.
 file(REMOVE_RECURSE ${OUT})
 execute_process(COMMAND ${CPACK} -G DEB -B ${OUT} --config ${BUILD}/CPackConfig.cmake

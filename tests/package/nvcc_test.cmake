@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Configures the library with a CUDA compiler that is broken or old. KG_CUDA=AUTO must do without it and say why, ON must
 # be an error that says why.
 file(REMOVE_RECURSE ${BINARY})

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Compiles and runs SOURCE with nothing but what pkg-config says of the library that is installed below PREFIX.
 set(ENV{PKG_CONFIG_PATH} ${PREFIX}/pkgconfig)
 set(ENV{LD_LIBRARY_PATH} ${PREFIX})

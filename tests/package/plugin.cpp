@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A few functions with C's names, as a library for another language has them.
 #include <algorithm>
 #include <cstdint>

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Loads a plug-in that is linked with the library, static or shared, and calls it.
 
 Usage: plugin_test.py PLUGIN

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Configures the project in SOURCE, which takes kernelgrad in as HOW says. It must get a library and nothing else.
 file(REMOVE_RECURSE ${BINARY})
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # What can be seen from outside of the shared LIBRARY: what public headers declare, not the kernels, not what the library
 # is made with.
 execute_process(COMMAND ${NM} -DC --defined-only ${LIBRARY} RESULT_VARIABLE status OUTPUT_VARIABLE output)

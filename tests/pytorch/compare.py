@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Compares kernelgrad's operations and their gradients with PyTorch's, on random problems: in float64, the element-wise
 ones in float32 too, and at 0, infinity and NaN.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Runs the problems that compare.py makes and writes what comes out: run_problems FROM TO
 //
 // Both are checkpoints. A problem has a number, a line of metadata under that number, "conv2d 2 1 ..." (the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Feeds scripts/mnist_package.py hostile archives and a package whose set-up code must not run.
 
 Usage: mnist_package_test.py SCRIPT [ARGUMENT OF UNITTEST...]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "augment/image.h"
 
 #include <fmt/format.h>

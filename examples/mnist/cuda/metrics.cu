@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "cuda/kernels.h"
 #include "kernels/cuda/common/launch.h"
 #include "kernels/cuda/common/reduce.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "data/dataset_files.h"
 
 #include <dirent.h>

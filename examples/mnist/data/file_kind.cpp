@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "data/file_kind.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "models/blocks.h"
 #include "models/families.h"
 

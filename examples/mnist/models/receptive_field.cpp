@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "models/receptive_field.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "predict/digit.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "predict/picture.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "report/confusion_matrix.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "report/png_file.h"
 
 #include <fmt/format.h>

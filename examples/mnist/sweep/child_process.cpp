@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "sweep/child_process.h"
 
 #include <fcntl.h>

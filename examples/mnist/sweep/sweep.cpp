@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "sweep/sweep.h"
 
 #include <fmt/format.h>

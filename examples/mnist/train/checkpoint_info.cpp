@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "train/checkpoint_info.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "train/fingerprints.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "train/run_state.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #pragma once
 
 /// On a namespace of a public header: what is declared in it can be seen from outside of a shared library.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include <queue>
 #include <string>
 #include <unordered_map>

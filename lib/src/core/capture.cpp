@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "core/capture.h"
 
 #include <algorithm>

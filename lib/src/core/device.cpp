@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernelgrad/device.h"
 
 #include "kernelgrad/error.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernelgrad/dtype.h"
 
 namespace kg {

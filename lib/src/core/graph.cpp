@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernelgrad/graph.h"
 
 #include "core/capture.h"

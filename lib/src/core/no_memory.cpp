@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "core/no_memory.h"
 
 #include <algorithm>

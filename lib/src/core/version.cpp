@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernelgrad/version.h"
 
 namespace kg {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernels/batch_norm.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "ops/conv2d.h"
 
 #include <algorithm>

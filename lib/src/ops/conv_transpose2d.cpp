@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "core/tensor_impl.h"
 #include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "ops/labels.h"
 
 #include "core/tensor_impl.h"

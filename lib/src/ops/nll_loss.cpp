@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernels/nll_loss.h"
 
 #include "core/tensor_impl.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "ops/pool2d.h"
 
 #include "core/tensor_impl.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "ops/reduce.h"
 
 #include "core/tensor_impl.h"

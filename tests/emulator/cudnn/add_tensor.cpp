@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "descriptors.h"
 
 /// Sums over and along broadcast dimensions: cudnnAddTensor, and its gradient for the bias of a convolution.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "approx.h"
 #include "catch.h"
 #include "standin.h"

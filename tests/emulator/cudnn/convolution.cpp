@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "convolution.h"
 
 /// Convolution in its three directions: each adds the same products, to another of the three tensors.

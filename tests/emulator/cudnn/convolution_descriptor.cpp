@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "convolution.h"
 
 /// Descriptors of convolutions, and whether they fit those of tensors.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include <cublas_v2.h>
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #pragma once
 
 /// A small CUDA for the CPU. Comes before the toolkit's header on the include path, so that unmodified .cu

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Checks what `mnist sweep` gives its runs of the options that are for a GPU alone, which here is the emulator's.
 
 Usage: cli_cuda_test.py MNIST_ON_EMULATOR

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Runs the program mnist as a user does, on a small data set of digits drawn here.
 
 Usage: cli_test.py MNIST [ARGUMENT OF UNITTEST...]

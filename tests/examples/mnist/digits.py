@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A small data set of digits drawn here, and the formats that it comes in."""
 
 import gzip

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Kills training runs at random moments, and resumes them until they are finished.
 
 Usage: kill_test.py MNIST [--kills N] [--seed S]

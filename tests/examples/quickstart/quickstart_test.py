@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Checks that the quickstart trains, and trains what the trainer of MNIST does: the same weights, bit for bit.
 
 Usage: quickstart_test.py QUICKSTART MNIST

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Takes steps of an optimizer with the gradients that come from standard input, for optimizers_vs_pytorch.py.
 //
 // One request after another, until the end of the input:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Compares the optimizers with PyTorch's in float32 and float64: every weight after every step.
 
 Usage: optimizers_vs_pytorch.py OPTIMIZER_ORACLE

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Runs a GPU test program under the four tools of NVIDIA's compute-sanitizer.
 
 usage: compute_sanitizer.py PROGRAM [CATCH ARGS...]

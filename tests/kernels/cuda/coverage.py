@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Every kernel is executed by the emulated tests, and the sources keep the rules that a reader of the text can check.
 
 Usage: coverage.py PROGRAM [TEST SPEC]... [-- PROGRAM [TEST SPEC]...]...

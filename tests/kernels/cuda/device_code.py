@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Finds the device code in CUDA C++ sources: kernels, device functions, their bodies.
 
 Works on the text alone. That is enough for sources that clang-format has laid out: a `<` with white space on both

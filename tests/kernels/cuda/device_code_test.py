@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Tests of device_code.py on sources in many layouts, and on the repository's own.
 
 Usage: device_code_test.py [ARGUMENT OF UNITTEST...]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Proves that the barriers and the bounds of the kernels matter: breaks one at a time, and some test must fail.
 
 Usage: mutate.py barriers|bounds [--build DIR]... [--only FILE[:LINE]]... [--list] [--jobs N] [--report FILE]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Tests of what mutate.py changes, and of what coverage.py objects to. They need no compiler.
 
 Usage: mutate_test.py [ARGUMENT OF UNITTEST...]

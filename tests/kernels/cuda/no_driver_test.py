@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A program that was built with CUDA, on a machine without a driver: it starts, it runs on the CPU, and it says why.
 
 Usage: no_driver_test.py MNIST [ARGUMENT OF UNITTEST...]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """No kernel in float has a spill or a stack frame, on any architecture: ptxas says so.
 
 Usage: ptxas_test.py NVCC FOLDER...

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The program around the tests of the installed libraries, real ones: exit status 77, which ctest takes for
 // "skipped", where they are not installed.
 #define CATCH_CONFIG_RUNNER

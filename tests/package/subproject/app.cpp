@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "kernelgrad/kernelgrad.h"
 
 int main() { return kg::version().empty(); }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Runs the augmentation's deterministic parts on what comes from standard input, for
 // augment_vs_torchvision.py.
 //

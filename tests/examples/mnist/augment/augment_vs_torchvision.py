@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Compares the C++ augmentation with torchvision: pixel for pixel for given parameters, by distribution for drawn ones.
 
 Usage: augment_vs_torchvision.py AUGMENT_ORACLE

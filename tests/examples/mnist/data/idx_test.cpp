@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "data/idx.h"
 
 #include <sys/resource.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "data/resident_loader.h"
 
 #include <vector>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "models/summary.h"
 
 #include "catch.h"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Counts how many test digits of MNIST the trainer recognises as ink on a page, as phones and scanners see it.
 
 Usage: pictures_test.py MNIST FOLDER... [ARGUMENT OF UNITTEST...]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Trains on what comes from standard input, for training_vs_pytorch.py.
 //
 // One request after another, until the end of the input; numbers are hexadecimal floats in the answers and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Compares training in float64 with PyTorch: every weight after every step, and the learning rate and momentum it had.
 
 First torch.optim.SGD and the schedules on random gradients; then whole schedules, long ones and those of the published
