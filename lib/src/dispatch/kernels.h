@@ -65,10 +65,8 @@ void with_table(Implementation implementation, DType dtype, const Use& use) {
 
 /// Runs a function of an operation's table for tensors `like` these:
 ///
-///     run<Conv2dKernels>("forward", like, problem.description(), [&]<class T>(const Conv2dKernels<T>&
-///     kernels) {
-///       kernels.forward(problem, raw<T>(input), raw<T>(weight), raw<T>(bias), raw<T>(output));
-///     });
+///     run<Conv2dKernels>("forward", like, problem.description(),
+///                        [&]<class T>(const Conv2dKernels<T>& kernels) { kernels.forward(problem, ...); });
 ///
 /// `rehearse` where a call has effects that must not happen twice: see run_by_policy().
 template <template <class> class Kernels, class Run, class Rehearse>
