@@ -18,11 +18,12 @@ template <class T>
 inline constexpr cudnnDataType_t data_type = std::is_same_v<T, float> ? CUDNN_DATA_FLOAT : CUDNN_DATA_DOUBLE;
 
 /// The factors of "result = one * operation + zero * what was there before", which the libraries read from
-/// the host, in the type of the elements.
+/// the host, in the type of the elements. Hidden by name: GCC would export instances of a variable template,
+/// whatever -fvisibility says.
 template <class T>
-inline constexpr T one = 1;
+[[gnu::visibility("hidden")]] inline constexpr T one = 1;
 template <class T>
-inline constexpr T zero = 0;
+[[gnu::visibility("hidden")]] inline constexpr T zero = 0;
 
 /// `what` is the operation and the parameter: "conv2d: padding".
 inline int as_int(const std::string& what, std::int64_t value) {
