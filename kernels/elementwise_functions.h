@@ -439,45 +439,29 @@ struct Div {
   }
 };
 
-/// The larger; of equals each gets half of the gradient, beside NaN both get all.
-struct Maximum {
-  static constexpr const char* name = "maximum";
+/// The larger of two, or the smaller; of equals each gets half of the gradient, beside NaN both get all.
+template <bool larger>
+struct Extreme {
+  static constexpr const char* name = larger ? "maximum" : "minimum";
   static constexpr bool passes_first = false, passes_second = false;
   static constexpr bool saves_first(bool first, bool second) { return first || second; }
   static constexpr bool saves_second(bool first, bool second) { return first || second; }
   template <class T>
   KG_HOST_DEVICE T operator()(T a, T b) const {
-    return a > b || a != a ? a : b;
+    return (larger ? a > b : a < b) || a != a ? a : b;
   }
   template <class T>
   KG_HOST_DEVICE T gradient_first(T grad_output, T a, T b) const {
-    return a < b ? T(0) : a == b ? grad_output / T(2) : grad_output;
+    if (larger ? a < b : a > b) return T(0);
+    return a == b ? grad_output / T(2) : grad_output;
   }
   template <class T>
   KG_HOST_DEVICE T gradient_second(T grad_output, T a, T b) const {
     return gradient_first(grad_output, b, a);
   }
 };
-
-/// The smaller, likewise.
-struct Minimum {
-  static constexpr const char* name = "minimum";
-  static constexpr bool passes_first = false, passes_second = false;
-  static constexpr bool saves_first(bool first, bool second) { return first || second; }
-  static constexpr bool saves_second(bool first, bool second) { return first || second; }
-  template <class T>
-  KG_HOST_DEVICE T operator()(T a, T b) const {
-    return a < b || a != a ? a : b;
-  }
-  template <class T>
-  KG_HOST_DEVICE T gradient_first(T grad_output, T a, T b) const {
-    return a > b ? T(0) : a == b ? grad_output / T(2) : grad_output;
-  }
-  template <class T>
-  KG_HOST_DEVICE T gradient_second(T grad_output, T a, T b) const {
-    return gradient_first(grad_output, b, a);
-  }
-};
+using Maximum = Extreme<true>;
+using Minimum = Extreme<false>;
 
 /// Every function of two elements.
 using BinaryFunction = std::variant<Add, Sub, Mul, Div, Maximum, Minimum>;

@@ -138,21 +138,24 @@ struct Times {
 /// ones.
 constexpr std::size_t max_remembered = 10'000;
 
-Implementation remember(const Call& call, Implementation used, const char* variant, const std::string& reason,
-                        const Times& times = {}) {
+Backend backend_of(Implementation implementation) {
+  return implementation == Implementation::cudnn ? Backend::cudnn : Backend::native;
+}
+
+void remember(const Call& call, Implementation used, const char* variant, const std::string& reason,
+              const Times& times) {
   const std::lock_guard lock(memory().mutex);
-  if (memory().known.size() >= max_remembered && times.native == 0) return used;
+  if (memory().known.size() >= max_remembered && times.native == 0) return;
   if (memory().known.emplace(call, used).second)
     memory().choices.push_back({.operation = name_of(call),
                                 .problem = call.problem.text(),
                                 .dtype = call.like.dtype,
                                 .device = call.like.device,
-                                .backend = used == Implementation::cudnn ? Backend::cudnn : Backend::native,
+                                .backend = backend_of(used),
                                 .variant = variant,
                                 .native_microseconds = times.native,
                                 .cudnn_microseconds = times.cudnn,
                                 .reason = reason});
-  return used;
 }
 
 /// Runs it, and remembers that.
@@ -160,7 +163,8 @@ Implementation run_as(const Call& call, Implementation implementation, const Wor
                       const std::string& reason, const Times& times = {}) {
   kernels::variant = nullptr;
   run(implementation);
-  return remember(call, implementation, kernels::variant ? kernels::variant : "", reason, times);
+  remember(call, implementation, kernels::variant ? kernels::variant : "", reason, times);
+  return implementation;
 }
 
 /// Says it, unless it has been said before.
@@ -183,7 +187,7 @@ Implementation run_other(const Call& call, Implementation unable, const Work& ru
   const Implementation other = unable == Implementation::cuda ? Implementation::cudnn : Implementation::cuda;
   run_as(call, other, run, obstacle.what());
   notice(name_of(call) + " of " + call.problem.text() + " (" + std::string(kg::name_of(call.like.dtype)) +
-         "): " + (other == Implementation::cuda ? "native" : "cudnn") + " runs: " + obstacle.what());
+         "): " + std::string(kg::name_of(backend_of(other))) + " runs: " + obstacle.what());
   return other;
 }
 

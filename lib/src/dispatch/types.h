@@ -44,14 +44,8 @@ decltype(auto) visit_integer(DType dtype, Visitor&& visitor) {
 
 template <class Visitor>
 decltype(auto) visit_any(DType dtype, Visitor&& visitor) {
-  switch (dtype) {
-    case DType::float32:
-      return visitor(Type<float>());
-    case DType::float64:
-      return visitor(Type<double>());
-    default:
-      return visit_integer(dtype, visitor);
-  }
+  if (is_floating_point(dtype)) return visit_floating(dtype, "visit_any", visitor);
+  return visit_integer(dtype, visitor);
 }
 
 }  // namespace kg

@@ -11,12 +11,18 @@ namespace {
 
 using Child = std::pair<std::string, std::shared_ptr<Module>>;
 
-/// A run of [ReLU] BatchNorm2d [ReLU] [Dropout], where Functional(relu) is a ReLU, at the start of a row of modules.
+/// A run of [ReLU] BatchNorm2d [ReLU] [Dropout], where Functional(relu) is a ReLU, at the start of a row of
+/// modules.
 struct FusedRun {
   BatchNorm2d* batch_norm = nullptr;
   BatchNorm2d::Neighbours neighbours = {};
   std::size_t length = 0;
 };
+
+bool is_relu(const Module& module) {
+  return typeid(module) == typeid(ReLU) ||
+         (typeid(module) == typeid(Functional) && static_cast<const Functional&>(module).calls(relu));
+}
 
 FusedRun match(std::span<const Child> modules) {
   FusedRun run;
@@ -29,10 +35,9 @@ FusedRun match(std::span<const Child> modules) {
     return static_cast<Wanted*>(&module);
   };
   const auto next_is_relu = [&] {
-    if (next(static_cast<ReLU*>(nullptr))) return true;
-    const Functional* const function = next(static_cast<Functional*>(nullptr));
-    if (function && !function->calls(relu)) --run.length;
-    return function && function->calls(relu);
+    const bool found = run.length < modules.size() && is_relu(*modules[run.length].second);
+    run.length += found;
+    return found;
   };
   run.neighbours.relu_before = next_is_relu();
   run.batch_norm = next(static_cast<BatchNorm2d*>(nullptr));

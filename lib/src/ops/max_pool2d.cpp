@@ -14,28 +14,21 @@ namespace {
 
 using dispatch::Implementation;
 
-/// What an implementation's forward leaves for its backward: where the winners were, or else input and
-/// output.
-struct Saved {
-  bool by_argmax;
-  Tensor argmax;
-};
-
 /// By whom the problem is computed, forward and backward: what backward goes by depends on who ran forward.
+/// Sets `argmax` if it is where the winners were, and leaves it undefined if it is input and output.
 Implementation run_forward(const kernels::Pool2dProblem& problem, const Tensor& x, const Tensor& output,
-                           Saved& saved) {
+                           Tensor& argmax) {
   const auto forward = [&]<class T>(const kernels::MaxPool2dKernels<T>& kernels) {
-    saved.by_argmax = kernels.uses_argmax;
-    saved.argmax = saved.by_argmax
-                       ? Tensor::empty(output.shape(), {.dtype = DType::int32, .device = x.device()})
-                       : Tensor();
-    kernels.forward(problem, raw<T>(x), raw<T>(output), raw<std::int32_t>(saved.argmax));
+    argmax = kernels.uses_argmax
+                 ? Tensor::empty(output.shape(), {.dtype = DType::int32, .device = x.device()})
+                 : Tensor();
+    kernels.forward(problem, raw<T>(x), raw<T>(output), raw<std::int32_t>(argmax));
   };
   // The output stands in for a gradient of its shape.
   const auto rehearse = [&]<class T>(const kernels::MaxPool2dKernels<T>& kernels) {
     forward(kernels);
     const Tensor grad_input = Tensor::empty(x.shape(), x.options());
-    kernels.backward(problem, raw<T>(x), raw<T>(output), raw<T>(output), raw<std::int32_t>(saved.argmax),
+    kernels.backward(problem, raw<T>(x), raw<T>(output), raw<T>(output), raw<std::int32_t>(argmax),
                      raw<T>(grad_input));
   };
   return dispatch::run<kernels::MaxPool2dKernels>("forward and backward", x.options(), problem.description(),
@@ -50,11 +43,11 @@ Tensor max_pool2d(const Tensor& x, Pair kernel, const PoolOptions& options) try 
     throw Error(check::Argument{"max_pool2d", "input", x}.described() +
                 ", expected fewer than 2^31 pixels an image");
   Tensor output = Tensor::empty({x.size(0), x.size(1), problem.out_h(), problem.out_w()}, x.options());
-  Saved saved;
-  const Implementation implementation = run_forward(problem, x, output, saved);
-  const SavedTensor input(saved.by_argmax ? Tensor() : x, "input");
-  const SavedTensor result(saved.by_argmax ? Tensor() : output, "output");
-  const auto rule = [=, argmax = saved.argmax, input_shape = x.shape(),
+  Tensor argmax;
+  const Implementation implementation = run_forward(problem, x, output, argmax);
+  const SavedTensor input(argmax.defined() ? Tensor() : x, "input");
+  const SavedTensor result(argmax.defined() ? Tensor() : output, "output");
+  const auto rule = [=, input_shape = x.shape(),
                      like = x.options()](const BackwardCall& call) -> std::vector<Tensor> {
     Tensor gradient = Tensor::empty(input_shape, like);
     const Tensor before = input.unpack(call), after = result.unpack(call);
