@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 # Decides whether the CUDA backend is built, from the option KG_CUDA (AUTO, ON, OFF), and sets KG_WITH_CUDA.
-# kernelgrad_cuda_target(<target>): what every target of CUDA sources is compiled with.
 
 # kernelgrad_cuda_fault(<variable>): why CUDA sources cannot be compiled here, or nothing.
 function(kernelgrad_cuda_fault variable)
@@ -51,15 +50,5 @@ if(KG_WITH_CUDA)
   find_package(CUDAToolkit 12 REQUIRED)
 endif()
 
-function(kernelgrad_cuda_target target)
-  # CMake 3.25 does not know that this nvcc takes C++20 and drops CUDA_STANDARD 20 without a word.
-  target_compile_options(${target} PRIVATE
-    -std=c++20 -Xcompiler=-Wall,-Wextra "$<$<BOOL:${KG_WERROR}>:-Werror=all-warnings;-Xcompiler=-Werror>")
-  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/lib/include)
-  if(KG_TESTS)
-    # What a test reads afterwards: registers, stack and spills of every kernel.
-    target_compile_options(${target} PRIVATE -Xptxas=-v)
-    set_target_properties(${target} PROPERTIES
-      CUDA_COMPILER_LAUNCHER ${PROJECT_SOURCE_DIR}/tests/kernels/cuda/keep_ptxas_report)
-  endif()
-endfunction()
+# As an installed library says whether it has the CUDA backend.
+set(kernelgrad_WITH_CUDA ${KG_WITH_CUDA})

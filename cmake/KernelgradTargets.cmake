@@ -3,7 +3,16 @@
 function(kernelgrad_target target)
   target_compile_features(${target} PUBLIC cxx_std_20)
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic $<$<BOOL:${KG_WERROR}>:-Werror>)
+  set(werror $<BOOL:${KG_WERROR}>)
+  target_compile_options(${target} PRIVATE
+    "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wpedantic;$<${werror}:-Werror>>"
+    "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra;$<${werror}:-Werror=all-warnings;-Xcompiler=-Werror>>")
+  if(KG_TESTS)
+    # What a test reads afterwards: registers, stack and spills of every kernel.
+    target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Xptxas=-v>)
+    set_target_properties(${target} PROPERTIES
+      CUDA_COMPILER_LAUNCHER ${kernelgrad_SOURCE_DIR}/tests/kernels/cuda/keep_ptxas_report)
+  endif()
   if(KG_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${KG_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1)
     target_link_options(${target} PUBLIC -fsanitize=${KG_SANITIZE})

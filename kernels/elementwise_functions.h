@@ -5,17 +5,13 @@
 #include <numbers>
 #include <variant>
 
+#include "kernelgrad/host_device.h"
+
 /// The element-wise operations: what each makes of an element, and what of its gradient. A function is one
 /// struct, and its place in the list at the end, which the kernels of both backends, the tests and the
 /// benchmarks go through. Formulas are those of PyTorch's function of that name, NaN included; so that a
 /// gradient of 0 is 0 whatever the gradient that comes in, they give gradients and no derivatives.
 namespace kg::kernels {
-
-#ifdef __CUDACC__
-#define KG_HOST_DEVICE __host__ __device__
-#else
-#define KG_HOST_DEVICE
-#endif
 
 /// What gradient() of a function of one element reads as `saved`, besides the gradient of the result: the
 /// argument, the result, or nothing (then it is not touched).

@@ -11,6 +11,8 @@
 ///
 /// kernels/<implementation>/<operation> defines the table. Where there is none it is null: CMake defines that
 /// from the list in kernels/operations.cmake.
+namespace kg::cuda {}
+
 namespace kg::kernels {
 
 namespace cpu {
@@ -18,9 +20,10 @@ template <class Kernels>
 const Kernels* table();
 }
 namespace cuda {
+using namespace kg::cuda;  // what kernelgrad/cuda.h gives to every kernel
 template <class Kernels>
 const Kernels* table();
-}
+}  // namespace cuda
 namespace cudnn {
 template <class Kernels>
 const Kernels* table();

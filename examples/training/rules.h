@@ -4,13 +4,16 @@
 #include <cmath>
 #include <cstdint>
 
-#include "training/unfused.h"
+#include "kernelgrad/host_device.h"
 
 /// What each optimizer does with one element in one step: the same text for both devices. A rule is made for
 /// a step, counted from 1, out of the optimizer's constants and what a schedule changes. Called with an
 /// element w, its gradient g and what is kept of it from step to step (zeros in the first; null where nothing
 /// is), it updates w and that.
 namespace kg::training {
+
+using unfused::product;
+using unfused::sum;
 
 /// What a schedule changes.
 struct Rates {

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "kernels/avg_pool2d.h"
 
-#include "kernels/cuda/common/elements.h"
-#include "kernels/cuda/common/launch.h"
+#include "kernelgrad/cuda/launch.h"
 #include "kernels/cuda/pool2d_window.h"
 #include "kernels/global_avg_pool2d.h"
 

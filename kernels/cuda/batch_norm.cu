@@ -5,10 +5,10 @@
 #include <cmath>
 #include <string>
 
-#include "kernels/cuda/common/launch.h"
-#include "kernels/cuda/common/reduce.h"
-#include "kernels/cuda/common/scratch.h"
-#include "kernels/cuda/common/shared_memory.h"
+#include "kernelgrad/cuda/launch.h"
+#include "kernelgrad/cuda/reduce.h"
+#include "kernelgrad/cuda/shared_memory.h"
+#include "kernelgrad/device_array.h"
 #include "kernels/cuda/dropout.h"
 #include "kernels/graph.h"
 #include "kernels/table.h"
@@ -615,7 +615,7 @@ void forward_training(const BatchNormProblem& p, const T* input, const T* gamma,
                                                 arguments);
     return;
   }
-  const Scratch<SliceMoments> partials(layout.channels * layout.slices);
+  DeviceArray<SliceMoments> partials(layout.channels * layout.slices);
   launch<batch_norm_moments_kernel<T>>(grid_for<T>(layout), layout, neighbours, input, partials.data());
   arguments.partials = partials.data();
   launch<batch_norm_training_kernel<T, false>>(grid_for<T, Channel<T>>(layout), layout, neighbours,
@@ -660,7 +660,7 @@ void backward(const BatchNormProblem& p, bool batch_statistics, const T* input, 
     return;
   }
   const bool summed = batch_statistics || grad_gamma;
-  const Scratch<GradientSums> partials(summed ? layout.channels * layout.slices : 0);
+  DeviceArray<GradientSums> partials(summed ? layout.channels * layout.slices : 0);
   if (summed) {
     launch<batch_norm_gradient_sums_kernel<T>>(grid_for<T>(layout), layout, neighbours, arguments,
                                                partials.data());

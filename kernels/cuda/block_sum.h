@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "kernels/cuda/common/launch.h"
-#include "kernels/cuda/common/reduce.h"
-#include "kernels/cuda/common/shared_memory.h"
+#include "kernelgrad/cuda/launch.h"
+#include "kernelgrad/cuda/reduce.h"
+#include "kernelgrad/cuda/shared_memory.h"
 
 /// Sums over a block's rows, for the losses.
 namespace kg::kernels::cuda {

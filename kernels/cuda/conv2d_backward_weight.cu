@@ -5,12 +5,12 @@
 #include <cstdint>
 #include <limits>
 
+#include "kernelgrad/cuda/launch.h"
+#include "kernelgrad/cuda/reduce.h"
+#include "kernelgrad/cuda/shared_memory.h"
+#include "kernelgrad/cuda/vec.h"
+#include "kernelgrad/device_array.h"
 #include "kernels/cuda/block_sum.h"
-#include "kernels/cuda/common/launch.h"
-#include "kernels/cuda/common/reduce.h"
-#include "kernels/cuda/common/scratch.h"
-#include "kernels/cuda/common/shared_memory.h"
-#include "kernels/cuda/common/vec.h"
 
 /// grad_weight[o,c,i,j] = sum over (n, y, x) of
 ///   grad_output[n,o,y,x] * input[n, c, y*stride - padding + i*dilation, x*stride - padding + j*dilation]
@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(1024)
 template <class T, class FirstPass>
 void sum_in_slices(std::int64_t slices, std::int64_t count, T* result, const FirstPass& first_pass) {
   if (slices == 1) return first_pass(result);
-  const Scratch<T> partial(slices * count);
+  DeviceArray<T> partial(slices * count);
   first_pass(partial.data());
   // A chain of at most 16 slices a warp, while there are warps.
   const unsigned threads =

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "kernels/cuda/conv2d_general.h"
 
-#include "kernels/cuda/common/launch.h"
+#include "kernelgrad/cuda/launch.h"
 
 /// Convolution and its input gradient with any stride, padding, dilation and number of groups:
 ///

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <optional>
 
-#include "kernels/cuda/common/launch.h"
-#include "kernels/cuda/common/shared_memory.h"
+#include "kernelgrad/cuda/launch.h"
+#include "kernelgrad/cuda/shared_memory.h"
 #include "kernels/cuda/conv2d_tiling.h"
 
 /// Convolution of stride 1 and its input gradient, for networks of few channels and small images.

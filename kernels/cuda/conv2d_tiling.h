@@ -7,9 +7,9 @@
 #include <limits>
 #include <optional>
 
+#include "kernelgrad/cuda/launch.h"
+#include "kernelgrad/cuda/shared_memory.h"
 #include "kernels/conv2d.h"
-#include "kernels/cuda/common/launch.h"
-#include "kernels/cuda/common/shared_memory.h"
 
 /// How the tiled convolution (conv2d_tiled.cu) cuts a problem into blocks. Host code: plain numbers.
 namespace kg::kernels::cuda {

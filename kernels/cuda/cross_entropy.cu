@@ -3,8 +3,8 @@
 
 #include <limits>
 
+#include "kernelgrad/device_array.h"
 #include "kernels/cuda/block_sum.h"
-#include "kernels/cuda/common/scratch.h"
 #include "kernels/cuda/row_groups.h"
 
 /// nll_loss(log_softmax(logits)) in one pass: with m a row's maximum and s the sum of its exp(x - m),
@@ -89,7 +89,7 @@ void forward(std::int64_t rows, std::int64_t classes, double scale, const T* log
                                             labels, losses);
   };
   if (grid.blocks.x == 1) return sum_rows(loss);
-  const Scratch<T> losses(grid.blocks.x);
+  DeviceArray<T> losses(grid.blocks.x);
   sum_rows(losses.data());
   launch<cross_entropy_sum_kernel<T>>({.blocks = 1,
                                        .threads = threads_for(grid.blocks.x, forward_block_size),

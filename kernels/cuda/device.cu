@@ -6,14 +6,16 @@
 #include <new>
 #include <string>
 
-#include "kernels/cuda/common/check.h"
-#include "kernels/cuda/common/stream.h"
-#include "kernels/cuda/common/turn.h"
+#include "kernelgrad/cuda/launch.h"
+#include "kernelgrad/cuda/runtime.h"
 #include "kernels/cuda/recording.h"
 #include "kernels/graph.h"
+#include "kernels/variant.h"
 
 /// Memory, copies and the stream that everything runs on.
 namespace kg::kernels::cuda {
+
+using namespace kg::cuda;
 
 namespace {
 
@@ -99,11 +101,6 @@ void copy_within(void* to, const void* from, std::size_t bytes) {
 
 }  // namespace
 
-cudaStream_t stream() {
-  static const cudaStream_t made = make_stream();
-  return made;
-}
-
 bool is_available() { return obstacle().empty(); }
 std::string unavailable_reason() { return obstacle(); }
 
@@ -142,3 +139,14 @@ const DeviceFunctions& device() {
 }
 
 }  // namespace kg::kernels::cuda
+
+namespace kg::cuda {
+
+cudaStream_t stream() {
+  static const cudaStream_t made = kernels::cuda::make_stream();
+  return made;
+}
+
+void detail::note_launch(const char* name) noexcept { kernels::note_variant(name); }
+
+}  // namespace kg::cuda

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "kernels/cuda/dropout.h"
 
-#include "kernels/cuda/common/elements.h"
-#include "kernels/cuda/common/launch.h"
+#include "kernelgrad/cuda/launch.h"
 
 /// y[i] = x[i] * (kept(i) ? 1 / (1 - p) : 0), forward and, on gradients, backward.
 ///

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <Random123/philox.h>
 #include <cuda_runtime.h>
 
 #include <cstdint>
 
-#include "kernelgrad/random.h"
-#include "kernels/cuda/common/vec.h"
+#include "kernelgrad/cuda/philox.h"
+#include "kernelgrad/cuda/vec.h"
 #include "kernels/dropout.h"
 
 /// The mask of dropout, drawn inside whatever kernel applies it: dropout's own, and batch_norm's forward and
@@ -15,7 +14,7 @@
 namespace kg::kernels::cuda {
 
 /// Elements that share one evaluation of Philox, a word each.
-inline constexpr int quad_size = 4;
+inline constexpr int quad_size = philox_size;
 
 /// Four consecutive elements, the first at a multiple of four in the whole tensor: one pack of float, two of
 /// double.
@@ -84,17 +83,12 @@ struct DropoutMask {
 
   /// Drops or scales the elements first, first + 1, first + 2 and first + 3; `first` is a multiple of four.
   __device__ void apply(std::uint32_t draw, std::int64_t first, Quad<T>& quad) const {
-    const std::uint64_t block = static_cast<std::uint64_t>(first) / quad_size;
-    const r123::Philox4x32::ctr_type counter = {{static_cast<std::uint32_t>(block),
-                                                 static_cast<std::uint32_t>(block >> 32), draw,
-                                                 static_cast<std::uint32_t>(RandomPurpose::dropout)}};
-    const r123::Philox4x32::key_type key = {
-        {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)}};
-    const r123::Philox4x32::ctr_type words = r123::Philox4x32()(counter, key);
+    const PhiloxWords draws =
+        philox(seed, RandomPurpose::dropout, draw, static_cast<std::uint64_t>(first) / quad_size);
 #pragma unroll
     for (int i = 0; i < quad_size; ++i)
       // A product where dropped, too: NaN and infinity, which nothing should hide, come out as NaN.
-      quad.values[i] *= words.v[i] >= threshold ? scale : T(0);
+      quad.values[i] *= draws.words[i] >= threshold ? scale : T(0);
   }
 };
 

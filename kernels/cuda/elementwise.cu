@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "kernels/elementwise.h"
 
-#include "kernels/cuda/common/elements.h"
-#include "kernels/cuda/common/launch.h"
-#include "kernels/cuda/common/vec.h"
+#include "kernelgrad/cuda/launch.h"
+#include "kernelgrad/cuda/vec.h"
 
 /// output = value, and the functions of one and of two elements, with their gradients. The operands of two
 /// are broadcast.

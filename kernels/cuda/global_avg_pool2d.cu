@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "kernels/global_avg_pool2d.h"
 
-#include "kernels/cuda/common/launch.h"
-#include "kernels/cuda/common/reduce.h"
-#include "kernels/cuda/common/vec.h"
+#include "kernelgrad/cuda/launch.h"
+#include "kernelgrad/cuda/reduce.h"
+#include "kernelgrad/cuda/vec.h"
 
 /// output[z] = mean of plane z, grad_input[z, i] = grad_output[z] / plane.
 ///

@@ -9,9 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/cuda/common/check.h"
-#include "kernels/cuda/common/launch.h"
-#include "kernels/cuda/common/turn.h"
+#include "kernelgrad/cuda/launch.h"
+#include "kernelgrad/cuda/runtime.h"
 #include "kernels/cuda/recording.h"
 
 /// Recording of work as a CUDA graph. Memory that is allocated and released while recording becomes part of
@@ -19,6 +18,8 @@
 /// that left memory allocated could not be launched twice, and one that released memory from before would
 /// find it gone: both are found at the end of the recording.
 namespace kg::kernels::cuda {
+
+using namespace kg::cuda;
 
 struct Graph {
   cudaGraph_t recorded = nullptr;
@@ -93,6 +94,13 @@ Recording finish_recording() noexcept {
 
 }  // namespace
 
+}  // namespace kg::kernels::cuda
+
+namespace kg::cuda {
+
+using kernels::cuda::depth;
+using kernels::cuda::turns;
+
 Turn::Turn() {
   if (depth++ > 0) return;
   std::unique_lock lock(turns().mutex);
@@ -105,6 +113,10 @@ Turn::~Turn() {
   const std::lock_guard lock(turns().mutex);
   if (--turns().taken == 0 && turns().recording) turns().changed.notify_all();
 }
+
+}  // namespace kg::cuda
+
+namespace kg::kernels::cuda {
 
 void note_allocation(void* memory) {
   if (recording.active) recording.allocated.push_back(memory);

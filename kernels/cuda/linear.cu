@@ -3,10 +3,10 @@
 
 #include <algorithm>
 
-#include "kernels/cuda/common/launch.h"
-#include "kernels/cuda/common/scratch.h"
-#include "kernels/cuda/common/shared_memory.h"
-#include "kernels/cuda/common/vec.h"
+#include "kernelgrad/cuda/launch.h"
+#include "kernelgrad/cuda/shared_memory.h"
+#include "kernelgrad/cuda/vec.h"
+#include "kernelgrad/device_array.h"
 
 /// Three products of matrices, by one kernel, and the sums of a matrix's columns:
 ///
@@ -276,7 +276,7 @@ void multiply(Product<T> p) {
         p, length);
   };
   if (pieces == 1) return launch_product();
-  const Scratch<T> partial(pieces * p.rows * p.columns);
+  DeviceArray<T> partial(pieces * p.rows * p.columns);
   T* const result = p.c;
   p.c = partial.data();
   launch_product();
@@ -322,7 +322,7 @@ void backward_bias(const LinearProblem& p, const T* grad_output, T* grad_bias) {
   const std::int64_t blocks = ceil_div(p.out_features, warp_size);
   const std::int64_t length = piece_length(p.rows, blocks), pieces = piece_count(p.rows, length);
   if (pieces == 1) return sum_pieces(p.rows, p.out_features, grad_output, grad_bias);
-  const Scratch<T> partial(pieces * p.out_features);
+  DeviceArray<T> partial(pieces * p.out_features);
   launch<linear_column_sums_kernel<T>>({.blocks = dim3(block_count(blocks), static_cast<unsigned>(pieces)),
                                         .threads = block_size,
                                         .shared_bytes = SharedLayout().array<T>(block_size).bytes()},

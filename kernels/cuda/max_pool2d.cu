@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "kernels/max_pool2d.h"
 
-#include "kernels/cuda/common/elements.h"
-#include "kernels/cuda/common/launch.h"
+#include "kernelgrad/cuda/launch.h"
 #include "kernels/cuda/pool2d_window.h"
 
 /// output[z, y, x] = the largest of the pixels of window (y, x) in plane z, and argmax where it lies;

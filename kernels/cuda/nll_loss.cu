@@ -3,8 +3,8 @@
 
 #include <limits>
 
+#include "kernelgrad/device_array.h"
 #include "kernels/cuda/block_sum.h"
-#include "kernels/cuda/common/scratch.h"
 #include "kernels/cuda/row_groups.h"
 
 /// loss = -scale * (sum over the rows of log_probabilities[r, labels[r]]), and its gradient: -scale *
@@ -69,7 +69,7 @@ void forward(std::int64_t rows, std::int64_t classes, double scale, const T* log
                                        rows, classes, scale, log_probabilities, labels, losses);
   };
   if (blocks == 1) return sum_rows(loss);
-  const Scratch<T> losses(blocks);
+  DeviceArray<T> losses(blocks);
   sum_rows(losses.data());
   launch<nll_loss_sum_kernel<T>>(
       {.blocks = 1, .threads = threads_for(blocks, block_size), .shared_bytes = block_sum_bytes}, blocks,

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <bit>
 
-#include "kernels/cuda/common/launch.h"
-#include "kernels/cuda/common/reduce.h"
-#include "kernels/cuda/common/scratch.h"
-#include "kernels/cuda/common/vec.h"
+#include "kernelgrad/cuda/launch.h"
+#include "kernelgrad/cuda/reduce.h"
+#include "kernelgrad/cuda/vec.h"
+#include "kernelgrad/device_array.h"
 
 /// output = scale * the sum over any subset of a tensor's dimensions, added up in double precision.
 ///
@@ -212,7 +212,7 @@ void sum_rows(const Reduction& r, double scale, const In* input, Out* output) {
   if (plan.splits == 1) return launch_rows<block_size>(plan, scale, input, output);
 
   plan.groups = r.kept.count * plan.splits;
-  const Scratch<double> partial(plan.groups);
+  DeviceArray<double> partial(plan.groups);
   launch_rows<block_size>(plan, 1, input, partial.data());
   sum_partial(r.kept.count, plan.splits, scale, partial.data(), output);
 }
@@ -254,7 +254,7 @@ void sum_columns(const Reduction& r, double scale, const T* input, T* output) {
   plan.splits = splits_of(ceil_div(r.kept.count, plan.tile), r.summed.count / (8 * plan.slices));
   if (plan.splits == 1) return launch_columns(plan, scale, input, output);
 
-  const Scratch<double> partial(r.kept.count * plan.splits);
+  DeviceArray<double> partial(r.kept.count * plan.splits);
   launch_columns(plan, 1, input, partial.data());
   sum_partial(r.kept.count, plan.splits, scale, partial.data(), output);
 }

@@ -8,8 +8,8 @@
 #include <limits>
 #include <source_location>
 
-#include "kernels/cuda/common/launch.h"
-#include "kernels/cuda/common/reduce.h"
+#include "kernelgrad/cuda/launch.h"
+#include "kernelgrad/cuda/reduce.h"
 
 /// For kernels that treat each row of a [rows, columns] matrix by itself. A row belongs to a group of
 /// neighbouring lanes of one warp, whose lane i takes columns i, i + lanes, ...: no shared memory, no

@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "kernels/cuda/common/scratch.h"
+#include "kernelgrad/device_array.h"
 #include "kernels/cudnn/context.h"
 #include "kernels/cudnn/descriptors.h"
 #include "kernels/elementwise.h"
@@ -56,7 +56,7 @@ class Affine {
 
  private:
   const T *gamma_, *beta_;
-  std::optional<cuda::Scratch<T>> memory_;
+  std::optional<DeviceArray<T>> memory_;
 };
 
 /// relu_before(input).
@@ -74,7 +74,7 @@ class Rectified {
 
  private:
   const T* data_;
-  std::optional<cuda::Scratch<T>> memory_;
+  std::optional<DeviceArray<T>> memory_;
 };
 
 /// What comes behind the normalisation. Neither pass works in place: the contract does not offer that.
@@ -86,9 +86,9 @@ class Epilogue {
   }
 
   /// Where the normalisation is to leave its result: as many passes away from the output as there are.
-  T* normalized() const { return problem_.relu_after != dropout() ? memory_->data() : output_; }
+  T* normalized() { return problem_.relu_after != dropout() ? memory_->data() : output_; }
 
-  void run() const {
+  void run() {
     const T* done = normalized();
     if (problem_.relu_after) {
       T* rectified = dropout() ? memory_->data() : output_;
@@ -104,7 +104,7 @@ class Epilogue {
 
   const BatchNormProblem& problem_;
   T* output_;
-  std::optional<cuda::Scratch<T>> memory_;
+  std::optional<DeviceArray<T>> memory_;
 };
 
 template <class T>
@@ -116,7 +116,7 @@ void forward_training(const BatchNormProblem& p, const T* input, const T* gamma,
   const cudnnHandle_t handle = context->cudnn();
   const Affine<T> affine(p, gamma, beta);
   const Rectified<T> x(p, input);
-  const Epilogue<T> epilogue(p, output);
+  Epilogue<T> epilogue(p, output);
   check(cudnn_library().cudnnBatchNormalizationForwardTraining(
             handle, mode, &one<T>, &zero<T>, layouts.activations.get(), x.data(), layouts.activations.get(),
             epilogue.normalized(), layouts.channels.get(), affine.gamma(), affine.beta(), momentum,
@@ -134,11 +134,12 @@ void forward_inference(const BatchNormProblem& p, const T* input, const T* gamma
   const cudnnHandle_t handle = context->cudnn();
   const Affine<T> affine(p, gamma, beta);
   const Rectified<T> x(p, input);
-  const Epilogue<T> epilogue(p, output);
-  check(cudnn_library().cudnnBatchNormalizationForwardInference(
-            handle, mode, &one<T>, &zero<T>, layouts.activations.get(), x.data(), layouts.activations.get(),
-            epilogue.normalized(), layouts.channels.get(), affine.gamma(), affine.beta(), mean, var, p.epsilon),
-        "cudnnBatchNormalizationForwardInference");
+  Epilogue<T> epilogue(p, output);
+  check(
+      cudnn_library().cudnnBatchNormalizationForwardInference(
+          handle, mode, &one<T>, &zero<T>, layouts.activations.get(), x.data(), layouts.activations.get(),
+          epilogue.normalized(), layouts.channels.get(), affine.gamma(), affine.beta(), mean, var, p.epsilon),
+      "cudnnBatchNormalizationForwardInference");
   epilogue.run();
   // cuDNN does not tell inv_std. Our own kernel does, also of planes without values.
   cuda::table<BatchNormKernels<T>>()->forward_inference(
@@ -161,7 +162,7 @@ class GradientBeforeEpilogue {
       data_ = dropped_->data();
     }
     if (p.relu_after) {
-      const cuda::Scratch<T> normalized(count);
+      DeviceArray<T> normalized(count);
       normalize(normalized.data());
       rectified_.emplace(count);
       cuda::table<ElementwiseKernels<T>>()->unary_backward(Relu(), count, normalized.data(), data_,
@@ -174,7 +175,7 @@ class GradientBeforeEpilogue {
 
  private:
   const T* data_;
-  std::optional<cuda::Scratch<T>> dropped_, rectified_;
+  std::optional<DeviceArray<T>> dropped_, rectified_;
 };
 
 /// An array that cuDNN writes whether it is asked for or not.
@@ -189,7 +190,7 @@ class OptionalOutput {
 
  private:
   T* data_;
-  std::optional<cuda::Scratch<T>> memory_;
+  std::optional<DeviceArray<T>> memory_;
 };
 
 template <class T>

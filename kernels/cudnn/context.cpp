@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <string>
 
-#include "kernels/cuda/common/stream.h"
+#include "kernelgrad/cuda/runtime.h"
 #include "kernels/device.h"
 #include "kernels/graph.h"
 

@@ -7,7 +7,7 @@
 #include <memory>
 #include <mutex>
 
-#include "kernels/cuda/common/turn.h"
+#include "kernelgrad/cuda/runtime.h"
 #include "kernels/cudnn/check.h"
 
 namespace kg::kernels::cudnn {

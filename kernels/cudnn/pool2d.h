@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "kernels/cuda/common/scratch.h"
+#include "kernelgrad/device_array.h"
 #include "kernels/cudnn/context.h"
 #include "kernels/cudnn/descriptors.h"
 
@@ -50,7 +50,7 @@ class Pooling {
   /// shapes all the same: the input's is memory that nobody reads or writes.
   template <class T>
   void backward_of_average(const T* grad_output, T* grad_input) const {
-    const cuda::Scratch<T> input(input_count_);
+    DeviceArray<T> input(input_count_);
     backward<T>(input.data(), grad_output, grad_output, grad_input);
   }
 

@@ -14,20 +14,20 @@
 
 #include "catch.h"
 #include "device_array.h"
-#include "kernels/cuda/common/launch.h"
-#include "kernels/cuda/common/shared_memory.h"
+#include "kernelgrad/cuda/launch.h"
+#include "kernelgrad/cuda/shared_memory.h"
 
-cudaStream_t kg::kernels::cuda::stream() { return nullptr; }
-void kg::kernels::note_variant(const char*) noexcept {}
-kg::kernels::cuda::Turn::Turn() {}
-kg::kernels::cuda::Turn::~Turn() {}
+cudaStream_t kg::cuda::stream() { return nullptr; }
+void kg::cuda::detail::note_launch(const char*) noexcept {}
+kg::cuda::Turn::Turn() {}
+kg::cuda::Turn::~Turn() {}
 
 // What kernels see: their place in the grid, barriers, warps, shared and device memory, launches.
 
 namespace {
 
-using kg::kernels::cuda::SharedLayout;
-using kg::kernels::cuda::SharedMemory;
+using kg::cuda::SharedLayout;
+using kg::cuda::SharedMemory;
 
 constexpr unsigned all_lanes = 0xffffffffu;
 
@@ -348,7 +348,7 @@ TEST_CASE("launches that no GPU would take are refused") {
 __global__ void limited_kernel() {}
 
 TEST_CASE("a launch never lowers what another may have of shared memory") {
-  using kg::kernels::cuda::launch;
+  using kg::cuda::launch;
   launch<limited_kernel>({.blocks = 1, .threads = 1, .shared_bytes = 64 * 1024});
   launch<limited_kernel>({.blocks = 1, .threads = 1, .shared_bytes = 49 * 1024});
   const cudaLaunchConfig_t config{.gridDim = 1, .blockDim = 1, .dynamicSmemBytes = 64 * 1024};

@@ -11,19 +11,19 @@
 #include <vector>
 
 #include "device_array.h"
-#include "kernels/cuda/common/launch.h"
-#include "kernels/cuda/common/shared_memory.h"
+#include "kernelgrad/cuda/launch.h"
+#include "kernelgrad/cuda/shared_memory.h"
 
 /// The checker checked: `planted_bugs NAME` runs a program with one bug, `planted_bugs NAME mended` its
 /// correct twin. How a bug shows depends on the build: planted_bug() in CMakeLists.txt has the list. A
 /// comment "fault: NAME" marks the line that a report must name.
 
-cudaStream_t kg::kernels::cuda::stream() { return nullptr; }
-void kg::kernels::note_variant(const char*) noexcept {}
-kg::kernels::cuda::Turn::Turn() {}
-kg::kernels::cuda::Turn::~Turn() {}
+cudaStream_t kg::cuda::stream() { return nullptr; }
+void kg::cuda::detail::note_launch(const char*) noexcept {}
+kg::cuda::Turn::Turn() {}
+kg::cuda::Turn::~Turn() {}
 
-namespace kg::kernels::cuda {
+namespace kg::cuda {
 
 namespace {
 
@@ -623,10 +623,10 @@ const std::map<std::string, Program> programs = {
 
 }  // namespace
 
-}  // namespace kg::kernels::cuda
+}  // namespace kg::cuda
 
 int main(int argc, char** argv) {
-  const auto& programs = kg::kernels::cuda::programs;
+  const auto& programs = kg::cuda::programs;
   const auto program = argc > 1 ? programs.find(argv[1]) : programs.end();
   if (program == programs.end()) {
     std::fprintf(stderr, "usage: planted_bugs NAME [mended]\n");

@@ -3,7 +3,7 @@
 
 #include <sys/mman.h>
 
-#include <kernels/cuda/common/shared_memory.h>
+#include <kernelgrad/cuda/shared_memory.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -68,7 +68,7 @@ void end_shared_memory() {
   if (with_asan) return;
   for (const Array& array : block.arrays) {
     const std::byte* const end = array.memory + array.bytes;
-    const std::size_t behind = kg::kernels::cuda::align_shared(array.bytes) - array.bytes + red_zone;
+    const std::size_t behind = kg::cuda::align_shared(array.bytes) - array.bytes + red_zone;
     const std::byte* damage = find_damage(end, behind);
     if (!damage && &array == block.arrays.data()) damage = find_damage(array.memory - red_zone, red_zone);
     if (damage)
@@ -87,7 +87,7 @@ void* shared_array(std::size_t index, std::size_t offset, std::size_t bytes) {
            std::to_string(bytes) + " bytes, of " + std::to_string(array.bytes) + " in another thread");
     return array.memory;
   }
-  const std::size_t padded = kg::kernels::cuda::align_shared(bytes);
+  const std::size_t padded = kg::cuda::align_shared(bytes);
   if (offset + padded > block.requested)
     fail("the kernel uses " + std::to_string(offset + padded) +
          " bytes of shared memory or more, the launch gave it " + std::to_string(block.requested));

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "cuda/kernels.h"
-#include "kernels/cuda/common/launch.h"
-#include "kernels/cuda/common/reduce.h"
-#include "kernels/cuda/common/shared_memory.h"
-#include "training/unfused.h"
+#include "kernelgrad/cuda/launch.h"
+#include "kernelgrad/cuda/reduce.h"
+#include "kernelgrad/cuda/shared_memory.h"
+#include "kernelgrad/host_device.h"
 
 /// A batch of training images in one launch: gathered from the data set, transformed, normalised.
 ///
@@ -24,14 +24,14 @@ namespace mnist::cuda {
 
 namespace {
 
-using kg::kernels::cuda::block_reduce;
-using kg::kernels::cuda::launch;
-using kg::kernels::cuda::reduce_scratch;
-using kg::kernels::cuda::SharedLayout;
-using kg::kernels::cuda::SharedMemory;
-using kg::kernels::cuda::Sum;
-using kg::training::product;
-using kg::training::sum;
+using kg::cuda::block_reduce;
+using kg::cuda::launch;
+using kg::cuda::reduce_scratch;
+using kg::cuda::SharedLayout;
+using kg::cuda::SharedMemory;
+using kg::cuda::Sum;
+using kg::unfused::product;
+using kg::unfused::sum;
 
 /// 784 pixels are four rounds for each thread.
 constexpr int block_size = 256;

@@ -38,10 +38,6 @@ kg::Tensor normalised_levels(const std::vector<Normalize>& channels) {
   return kg::Tensor::from(levels, {static_cast<std::int64_t>(levels.size())}, device);
 }
 
-kg::Tensor bytes_for_ops(std::int64_t count) {
-  return kg::Tensor::zeros({count * static_cast<std::int64_t>(sizeof(PixelOp))}, {.dtype = kg::DType::uint8});
-}
-
 }  // namespace
 
 ResidentLoader::ResidentLoader(const Split& split, ImageLoaderOptions options)
@@ -53,19 +49,17 @@ ResidentLoader::ResidentLoader(const Split& split, ImageLoaderOptions options)
       labels_(kg::Tensor::from(split.labels, {split.count}, device)),
       levels_(normalised_levels(draws_.normalize())),
       order_(kg::Tensor::empty({split.count}, {.dtype = kg::DType::int32, .device = device})),
-      planned_(bytes_for_ops(std::int64_t{split.count} * options_.augmentation.op_count())) {
-  ops_ = planned_.to(device);
-}
+      planned_(static_cast<std::size_t>(split.count) * options_.augmentation.op_count()),
+      ops_(static_cast<std::int64_t>(planned_.size())) {}
 
 void ResidentLoader::start_epoch(int epoch) {
   draws_.start_epoch(epoch);
   const std::vector<int>& order = draws_.order();
   const int ops_per_image = options_.augmentation.op_count();
-  planned_.bump_version();
-  PixelOp* const ops = reinterpret_cast<PixelOp*>(planned_.data<std::uint8_t>());
   kg::parallel_for(split_.count, [&](std::int64_t place) {
     kg::RandomStream random = draws_.random(order[static_cast<std::size_t>(place)]);
-    options_.augmentation.plan({split_.height, split_.width}, random, ops + place * ops_per_image);
+    options_.augmentation.plan({split_.height, split_.width}, random,
+                               planned_.data() + place * ops_per_image);
   });
   order_.copy_from(kg::Tensor::from(order, order_.shape()));
   ops_.copy_from(planned_);
@@ -83,7 +77,7 @@ kg::training::Batch ResidentLoader::batch(const std::int64_t* index, int size) c
                        .height = split_.height,
                        .width = split_.width,
                        .order = order_.device_data<std::int32_t>(),
-                       .ops = reinterpret_cast<const PixelOp*>(ops_.device_data<std::uint8_t>()),
+                       .ops = ops_.data(),
                        .ops_per_image = options_.augmentation.op_count(),
                        .workspace = options_.augmentation.workspace({split_.height, split_.width}),
                        .output_pixels = image_size.height * image_size.width,

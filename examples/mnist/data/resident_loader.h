@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "data/loader.h"
+#include "kernelgrad/device_array.h"
 #include "kernelgrad/tensor.h"
 
 namespace mnist {
@@ -35,8 +37,9 @@ class ResidentLoader {
   ImageLoader draws_;
   kg::Tensor images_, labels_;  ///< the split
   kg::Tensor levels_;           ///< what the network sees of each value of each channel
-  kg::Tensor order_, ops_;      ///< the epoch
-  kg::Tensor planned_;          ///< ops_ on the CPU
+  kg::Tensor order_;            ///< of the epoch
+  std::vector<PixelOp> planned_;
+  kg::DeviceArray<PixelOp> ops_;  ///< planned_, where the kernel reads it
 };
 
 }  // namespace mnist

@@ -2,7 +2,6 @@
 #include "train/training_steps.h"
 
 #include <cmath>
-#include <cstring>
 #include <functional>
 #include <numeric>
 #include <optional>
@@ -10,6 +9,7 @@
 
 #include "cuda/kernels.h"
 #include "data/resident_loader.h"
+#include "kernelgrad/device_array.h"
 #include "kernelgrad/graph.h"
 #include "kernelgrad/ops.h"
 
@@ -93,37 +93,6 @@ class StepsOnCpu : public TrainingSteps {
   std::vector<BatchTotals> batches_;
 };
 
-/// Plain values in device memory, at the same place for as long as this lives.
-template <class T>
-class OnCuda {
- public:
-  explicit OnCuda(int count)
-      : bytes_(kg::Tensor::zeros({std::int64_t{count} * static_cast<std::int64_t>(sizeof(T))},
-                                 {.dtype = kg::DType::uint8, .device = kg::Device::cuda()})) {}
-
-  const T* address() const { return reinterpret_cast<const T*>(bytes_.device_data<std::uint8_t>()); }
-  /// For a kernel to write there.
-  T* written_address() {
-    bytes_.bump_version();
-    return reinterpret_cast<T*>(bytes_.device_data<std::uint8_t>());
-  }
-
-  void write(std::span<const T> values) {
-    bytes_.copy_from(
-        kg::Tensor::from_bytes(std::as_bytes(values), bytes_.shape(), {.dtype = kg::DType::uint8}));
-  }
-
-  std::vector<T> read() const {
-    const std::vector<std::uint8_t> bytes = bytes_.to_vector<std::uint8_t>();
-    std::vector<T> values(bytes.size() / sizeof(T));
-    std::memcpy(values.data(), bytes.data(), bytes.size());
-    return values;
-  }
-
- private:
-  kg::Tensor bytes_;
-};
-
 /// An epoch's totals and those of its batches in device memory.
 class TotalsOnCuda {
  public:
@@ -131,30 +100,30 @@ class TotalsOnCuda {
 
   void reset() {
     const EpochTotals none;
-    totals_.write(std::span(&none, 1));
+    totals_.copy_from(std::span(&none, 1));
   }
 
   void add(const kg::Tensor& output, const kg::Tensor& labels, const kg::Tensor& loss) {
     cuda::metrics_add_batch(output.size(0), output.size(1), output.device_data<float>(),
-                            labels.device_data<std::int64_t>(), loss.device_data<float>(),
-                            totals_.written_address(), batches_.written_address());
+                            labels.device_data<std::int64_t>(), loss.device_data<float>(), totals_.data(),
+                            batches_.data());
   }
 
-  EpochTotals read() const { return totals_.read().front(); }
+  EpochTotals read() const { return totals_.to_vector().front(); }
 
   std::vector<BatchTotals> read_batches() const {
-    std::vector<BatchTotals> batches = batches_.read();
+    std::vector<BatchTotals> batches = batches_.to_vector();
     // Beyond those that ran is what an epoch before left behind.
     batches.resize(static_cast<std::size_t>(read().batches));
     return batches;
   }
 
   /// Where the index of the next batch stands: so many have been added.
-  const std::int64_t* next_batch() const { return &totals_.address()->batches; }
+  const std::int64_t* next_batch() const { return &totals_.data()->batches; }
 
  private:
-  OnCuda<EpochTotals> totals_;
-  OnCuda<BatchTotals> batches_;
+  kg::DeviceArray<EpochTotals> totals_;
+  kg::DeviceArray<BatchTotals> batches_;
 };
 
 class StepsOnCuda : public TrainingSteps {

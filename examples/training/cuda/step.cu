@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
 
-#include "kernels/cuda/common/launch.h"
-#include "kernels/cuda/common/shared_memory.h"
-#include "kernels/cuda/common/vec.h"
+#include "kernelgrad/cuda/launch.h"
+#include "kernelgrad/cuda/shared_memory.h"
+#include "kernelgrad/cuda/vec.h"
 #include "training/cuda/kernels.h"
 
 /// One step of an optimizer for all parameters of a network at once, by the rule that says what happens to an
@@ -24,14 +24,14 @@ namespace kg::training::cuda {
 
 namespace {
 
-using kernels::cuda::ceil_div;
-using kernels::cuda::launch;
-using kernels::cuda::load_pack;
-using kernels::cuda::Pack;
-using kernels::cuda::pack_size;
-using kernels::cuda::SharedLayout;
-using kernels::cuda::SharedMemory;
-using kernels::cuda::store_pack;
+using kg::cuda::ceil_div;
+using kg::cuda::launch;
+using kg::cuda::load_pack;
+using kg::cuda::Pack;
+using kg::cuda::pack_size;
+using kg::cuda::SharedLayout;
+using kg::cuda::SharedMemory;
+using kg::cuda::store_pack;
 
 constexpr int block_size = 128;
 
@@ -91,7 +91,7 @@ void step_some(std::span<const ParameterStep<T, Rule::kept_values>> parameters,
   std::int64_t blocks = 0;
   for (const auto& p : parameters) blocks = std::max(blocks, step_blocks(p.count, sizeof(T)));
   launch<optimizer_step_kernel<T, Rule>>(
-      {.blocks = {kernels::cuda::block_count(blocks), static_cast<unsigned>(parameters.size())},
+      {.blocks = {kg::cuda::block_count(blocks), static_cast<unsigned>(parameters.size())},
        .threads = block_size,
        .shared_bytes = SharedLayout().array<BlockStep<Rule>>(1).bytes()},
       table, constants, rates);

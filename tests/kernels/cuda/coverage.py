@@ -22,7 +22,7 @@ from device_code import SourceError, sources  # noqa: E402
 
 ELEMENT_TYPES = ["float", "double"]
 # The one file that declares shared memory.
-SHARED_MEMORY = "kernels/cuda/common/shared_memory.h"
+SHARED_MEMORY = "lib/include/kernelgrad/cuda/shared_memory.h"
 
 
 def split_arguments(text):

@@ -15,7 +15,7 @@
 #include "cases/pool2d.h"
 #include "core/tensor_impl.h"
 #include "kernels/avg_pool2d.h"
-#include "kernels/cuda/common/stream.h"
+#include "kernelgrad/cuda/runtime.h"
 #include "kernels/cudnn.h"
 #include "kernels/cudnn/context.h"
 #include "kernels/cudnn/pool2d.h"

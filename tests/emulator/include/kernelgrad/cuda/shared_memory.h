@@ -15,7 +15,7 @@ void* shared_array(std::size_t index, std::size_t offset, std::size_t bytes);
 
 }  // namespace emulator
 
-namespace kg::kernels::cuda {
+namespace kg::cuda {
 
 inline constexpr std::size_t shared_alignment = 16;
 
@@ -53,4 +53,4 @@ class SharedMemory {
   std::size_t offset_ = 0;
 };
 
-}  // namespace kg::kernels::cuda
+}  // namespace kg::cuda

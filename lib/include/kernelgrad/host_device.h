@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "kernelgrad/export.h"
+
+/// On a function that runs on the CPU and in CUDA kernels.
 #ifdef __CUDACC__
 #define KG_HOST_DEVICE __host__ __device__
 #else
@@ -8,8 +11,9 @@
 #endif
 
 /// Sums and products that the compiler must not fuse: each is rounded on its own, so that CPU and GPU come to
-/// the same bits. On the CPU the sources' compile option -ffp-contract=off sees to it.
-namespace kg::training {
+/// the same bits. A source for the CPU must be compiled with -ffp-contract=off for that.
+namespace KG_API kg {
+namespace unfused {
 
 KG_HOST_DEVICE inline float product(float a, float b) {
 #ifdef __CUDA_ARCH__
@@ -43,4 +47,5 @@ KG_HOST_DEVICE inline double sum(double a, double b) {
 #endif
 }
 
-}  // namespace kg::training
+}  // namespace unfused
+}  // namespace kg

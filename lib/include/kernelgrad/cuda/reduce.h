@@ -3,11 +3,12 @@
 
 #include <cuda_runtime.h>
 
-#include "kernels/cuda/common/launch.h"
-#include "kernels/cuda/common/shared_memory.h"
+#include "kernelgrad/cuda/launch.h"
+#include "kernelgrad/cuda/shared_memory.h"
 
 /// Reductions over a warp and over a block, of fixed order: the same values give the same bits.
-namespace kg::kernels::cuda {
+namespace KG_API kg {
+namespace cuda {
 
 struct Sum {
   template <class T>
@@ -57,4 +58,5 @@ __device__ T block_reduce(T value, Combine combine, T* scratch) {
   return result;
 }
 
-}  // namespace kg::kernels::cuda
+}  // namespace cuda
+}  // namespace kg

@@ -5,9 +5,12 @@
 
 #include <cstdint>
 
+#include "kernelgrad/export.h"
+
 /// Vectorised access to arrays: 16 bytes at a time, which is the widest load and store that there is, with
 /// the ends of arrays and unaligned addresses taken care of here and nowhere else.
-namespace kg::kernels::cuda {
+namespace KG_API kg {
+namespace cuda {
 
 /// How many T make 16 bytes.
 template <class T>
@@ -45,4 +48,5 @@ __device__ void store_pack(T* array, std::int64_t first, std::int64_t count, con
     if (first + i < count) array[first + i] = pack.values[i];
 }
 
-}  // namespace kg::kernels::cuda
+}  // namespace cuda
+}  // namespace kg

@@ -5,7 +5,10 @@
 
 #include <cstddef>
 
-namespace kg::kernels::cuda {
+#include "kernelgrad/export.h"
+
+namespace KG_API kg {
+namespace cuda {
 
 /// Arrays in shared memory start at multiples of this, so that 16-byte accesses to their beginning are
 /// aligned.
@@ -55,4 +58,5 @@ class SharedMemory {
   unsigned char* next_;
 };
 
-}  // namespace kg::kernels::cuda
+}  // namespace cuda
+}  // namespace kg

@@ -9,16 +9,15 @@
 #include <string>
 #include <string_view>
 
-#include "kernels/cuda/common/check.h"
-#include "kernels/cuda/common/stream.h"
-#include "kernels/cuda/common/turn.h"
-#include "kernels/variant.h"
+#include "kernelgrad/cuda/runtime.h"
 
 #if __has_include(<nvtx3/nvToolsExt.h>)
 #include <nvtx3/nvToolsExt.h>
 #endif
 
-namespace kg::kernels::cuda {
+/// Launches of kernels on the stream of kernelgrad/cuda/runtime.h.
+namespace KG_API kg {
+namespace cuda {
 
 /// Lanes of a warp, and the mask that names all of them.
 inline constexpr int warp_size = 32;
@@ -33,7 +32,7 @@ struct Grid {
   std::source_location where = std::source_location::current();
 };
 
-/// How many pieces of `size` cover `count`.
+/// How many pieces of `size` cover `count`; neither is negative.
 __host__ __device__ constexpr std::int64_t ceil_div(std::int64_t count, std::int64_t size) {
   return (count + size - 1) / size;
 }
@@ -45,7 +44,22 @@ inline unsigned block_count(std::int64_t count) {
   return static_cast<unsigned>(count);
 }
 
+/// At least `count` threads, a thread for each of many elements, in a one-dimensional grid.
+template <int block_size>
+Grid grid_for(std::int64_t count, std::source_location where = std::source_location::current()) {
+  return {.blocks = block_count(ceil_div(count, block_size)), .threads = block_size, .where = where};
+}
+
+/// The number of the thread within such a grid.
+template <int block_size>
+__device__ std::int64_t global_thread() {
+  return std::int64_t{blockIdx.x} * block_size + threadIdx.x;
+}
+
 namespace detail {
+
+/// Says which kernel runs, for kg::backend_choices(). `name` lives for ever.
+void note_launch(const char* name) noexcept;
 
 /// "relu_forward_kernel<float>" out of the compiler's description of a function with that template argument.
 template <auto kernel>
@@ -84,8 +98,7 @@ inline cudaError_t raise_shared_limit(const void* kernel) {
 /// Launches `kernel` with the arguments, converted to its parameters' types. Nothing happens on an empty
 /// grid, which the runtime would refuse. Throws Error with the kernel's name and the place of the launch.
 ///
-///     launch<relu_forward_kernel<T>>({.blocks = block_count(n), .threads = 256}, count, input,
-///     output);
+///     launch<scale_kernel<T>>(grid_for<256>(count), count, input, output);
 template <auto kernel, class... Arguments>
 void launch(const Grid& grid, Arguments... arguments) {
   if (grid.blocks.x == 0 || grid.blocks.y == 0 || grid.blocks.z == 0) return;
@@ -100,7 +113,7 @@ void launch(const Grid& grid, Arguments... arguments) {
     static const cudaError_t raised = detail::raise_shared_limit(reinterpret_cast<const void*>(kernel));
     check_launch(raised);
   }
-  note_variant(detail::kernel_name<kernel>().c_str());
+  detail::note_launch(detail::kernel_name<kernel>().c_str());
   const Turn turn;
   const detail::ProfilerRange range(detail::kernel_name<kernel>());
   cudaLaunchConfig_t config{};
@@ -111,4 +124,5 @@ void launch(const Grid& grid, Arguments... arguments) {
   check_launch(cudaLaunchKernelEx(&config, kernel, arguments...));
 }
 
-}  // namespace kg::kernels::cuda
+}  // namespace cuda
+}  // namespace kg
