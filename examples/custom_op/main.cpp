@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-// An operation of one's own, written outside the library: hard swish (Howard et al., "Searching for
-// MobileNetV3", 2019), hard_swish(x) = x * min(max(x + 3, 0), 6) / 6.
+// An operation of one's own, written outside the library, for the CPU and for CUDA: Mish (mish.h).
 //
 // Three steps make it a full citizen: compute the forward values, kg::record() the backward rule, and let
 // kg::gradcheck() confirm that the two belong together. Exits with 1 if they do not.
@@ -11,70 +10,86 @@
 #include <vector>
 
 #include "kernelgrad/kernelgrad.h"
+#include "mish.h"
 
 namespace {
 
+// Whether mish.cu is part of this program.
+constexpr bool with_cuda = CUSTOM_OP_CUDA;
+
 template <class T>
-T value(T x) {
-  return x * std::clamp(x + 3, T(0), T(6)) / 6;
+kg::Tensor forward(const kg::Tensor& x) {
+  kg::Tensor y = kg::Tensor::empty(x.shape(), {.dtype = x.dtype(), .device = x.device()});
+  if constexpr (with_cuda)
+    if (x.device().is_cuda()) {
+      mish_forward_cuda(x.numel(), x.device_data<T>(), y.device_data<T>());
+      return y;
+    }
+  std::ranges::transform(x.span<T>(), y.span<T>().begin(), Mish::value<T>);
+  return y;
 }
 
 template <class T>
-T derivative(T x) {
-  return x < -3 ? T(0) : x > 3 ? T(1) : (2 * x + 3) / 6;
+kg::Tensor backward(const kg::Tensor& x, const kg::Tensor& grad_output) {
+  kg::Tensor grad_input = kg::Tensor::empty(x.shape(), {.dtype = x.dtype(), .device = x.device()});
+  if constexpr (with_cuda)
+    if (x.device().is_cuda()) {
+      mish_backward_cuda(x.numel(), x.device_data<T>(), grad_output.device_data<T>(),
+                         grad_input.device_data<T>());
+      return grad_input;
+    }
+  std::ranges::transform(x.span<T>(), grad_output.span<T>(), grad_input.span<T>().begin(),
+                         [](T element, T grad) { return Mish::derivative(element) * grad; });
+  return grad_input;
 }
 
 template <class T>
-kg::Tensor hard_swish_as(const kg::Tensor& x) {
-  kg::Tensor y = kg::Tensor::empty(x.shape(), {.dtype = x.dtype()});
-  std::ranges::transform(x.span<T>(), y.span<T>().begin(), value<T>);
+kg::Tensor mish_as(const kg::Tensor& x) {
   // The rule captures what the gradient needs, here the input, and lives until the graph is freed. Should
   // somebody overwrite the input by then, unpack() throws.
   const auto rule = [saved = kg::SavedTensor(x, "x")](const kg::BackwardCall& call) {
-    const kg::Tensor x = saved.unpack(call);
-    kg::Tensor grad_input = kg::Tensor::empty(x.shape(), {.dtype = x.dtype()});
-    std::ranges::transform(x.span<T>(), call.grad_output.span<T>(), grad_input.span<T>().begin(),
-                           [](T element, T grad) { return derivative(element) * grad; });
-    return std::vector<kg::Tensor>{grad_input};
+    return std::vector<kg::Tensor>{backward<T>(saved.unpack(call), call.grad_output)};
   };
-  return kg::record("hard_swish", y, {x}, rule);
+  return kg::record("mish", forward<T>(x), {x}, rule);
 }
 
-// Both dtypes, because the gradient check wants float64. span() throws kg::Error for any other, and for a
-// tensor that is not in the CPU's memory.
-kg::Tensor hard_swish(const kg::Tensor& x) {
-  return x.dtype() == kg::DType::float64 ? hard_swish_as<double>(x) : hard_swish_as<float>(x);
+// Both dtypes, because the gradient check wants float64. span() and device_data() throw kg::Error for any
+// other, and for a tensor that is on another device.
+kg::Tensor mish(const kg::Tensor& x) {
+  return x.dtype() == kg::DType::float64 ? mish_as<double>(x) : mish_as<float>(x);
 }
 
 // As a module it can stand in a Sequential.
-class HardSwish : public kg::nn::Module {
+class MishModule : public kg::nn::Module {
  public:
-  kg::Tensor forward(const kg::Tensor& x) override { return hard_swish(x); }
-  std::string_view type_name() const override { return "HardSwish"; }
+  kg::Tensor forward(const kg::Tensor& x) override { return mish(x); }
+  std::string_view type_name() const override { return "Mish"; }
 };
 
-// Points in all three pieces of the function, and none within epsilon of where they meet, -3 and 3.
-bool gradient_is_right() {
-  kg::Tensor x = kg::Tensor::from<double>({-5, -3.1, -2.9, -1.5, -0.4, 0, 0.7, 2.9, 3.1, 4}, {2, 5});
+bool gradient_is_right(kg::Device device) {
+  kg::Tensor x = kg::Tensor::from<double>({-30, -5, -2.9, -1.2, -0.4, 0, 0.7, 2.9, 4, 30, 1}, {11}, device);
   x.set_requires_grad();
   const kg::GradcheckResult result =
-      kg::gradcheck([](const std::vector<kg::Tensor>& inputs) { return hard_swish(inputs[0]); }, {x});
-  std::printf("gradient check: %s, largest relative deviation %.1e%s%s\n",
+      kg::gradcheck([](const std::vector<kg::Tensor>& inputs) { return mish(inputs[0]); }, {x});
+  std::printf("gradient check on %s: %s, largest relative deviation %.1e%s%s\n", device.name().c_str(),
               result.passed ? "passed" : "FAILED", result.error, result.passed ? "" : ": ",
               result.message.c_str());
   return result.passed;
 }
 
 // Fits sin on [-pi, pi] by gradient descent.
-void fit_a_sine() {
+void fit_a_sine(kg::Device device) {
   constexpr int points = 64;
   kg::Tensor x = kg::Tensor::empty({points, 1}), minus_sine = kg::Tensor::empty({points, 1});
   for (int i = 0; i < points; ++i) {
     x.data<float>()[i] = -3.1416f + 6.2832f * static_cast<float>(i) / (points - 1);
     minus_sine.data<float>()[i] = -std::sin(x.data<float>()[i]);
   }
+  x = x.to(device);
+  minus_sine = minus_sine.to(device);
   kg::manual_seed(1);
-  kg::nn::Sequential network{kg::nn::Linear(1, 16), HardSwish(), kg::nn::Linear(16, 1)};
+  kg::nn::Sequential network{kg::nn::Linear(1, 16), MishModule(), kg::nn::Linear(16, 1)};
+  network.to(device);
   for (int step = 0; step <= 2000; ++step) {
     const kg::Tensor difference = network(x) + minus_sine;
     const kg::Tensor loss = kg::mean(difference * difference);
@@ -90,8 +105,10 @@ void fit_a_sine() {
 }  // namespace
 
 int main() try {
-  if (!gradient_is_right()) return 1;
-  fit_a_sine();
+  const bool cuda = with_cuda && kg::cuda_is_available();
+  if (!gradient_is_right(kg::Device::cpu())) return 1;
+  if (cuda && !gradient_is_right(kg::Device::cuda())) return 1;
+  fit_a_sine(cuda ? kg::Device::cuda() : kg::Device::cpu());
   return 0;
 } catch (const kg::Error& error) {
   std::fprintf(stderr, "custom_op: %s\n", error.what());

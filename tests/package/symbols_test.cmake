@@ -20,7 +20,7 @@ if(unwanted)
 endif()
 
 # A declaration outside of such a namespace could not be linked with.
-file(GLOB headers ${HEADERS}/*.h)
+file(GLOB_RECURSE headers ${HEADERS}/*.h)
 foreach(header ${headers})
   file(STRINGS ${header} lines REGEX "^namespace kg")
   if(lines)
