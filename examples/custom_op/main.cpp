@@ -14,7 +14,10 @@
 
 namespace {
 
-// Whether mish.cu is part of this program.
+// Whether mish.cu is part of this program, as CMakeLists.txt says.
+#ifndef CUSTOM_OP_CUDA
+#define CUSTOM_OP_CUDA false
+#endif
 constexpr bool with_cuda = CUSTOM_OP_CUDA;
 
 template <class T>
