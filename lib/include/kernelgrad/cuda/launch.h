@@ -103,7 +103,8 @@ template <auto kernel, class... Arguments>
 void launch(const Grid& grid, Arguments... arguments) {
   if (grid.blocks.x == 0 || grid.blocks.y == 0 || grid.blocks.z == 0) return;
   const auto check_launch = [&](cudaError_t code) {
-    if (code != cudaSuccess) throw Error(failure(code, detail::kernel_name<kernel>(), grid.where));
+    if (code != cudaSuccess)
+      throw Error(failure(code, detail::kernel_name<kernel>(), grid.where.file_name(), grid.where.line()));
   };
   // What every kernel may have; more must be asked for.
   constexpr std::size_t default_shared_bytes = 48 * 1024;

@@ -3,7 +3,6 @@
 
 #include <cuda_runtime.h>
 
-#include <source_location>
 #include <string>
 
 #include "kernelgrad/error.h"
@@ -14,16 +13,17 @@ namespace KG_API kg {
 namespace cuda {
 
 /// "cuda: <what> failed at <file>:<line>: <the runtime's words> (<name of the code>)".
-inline std::string failure(cudaError_t code, const std::string& what, const std::source_location& where) {
-  return "cuda: " + what + " failed at " + where.file_name() + ":" + std::to_string(where.line()) + ": " +
+inline std::string failure(cudaError_t code, const std::string& what, const char* file, unsigned line) {
+  return "cuda: " + what + " failed at " + file + ":" + std::to_string(line) + ": " +
          cudaGetErrorString(code) + " (" + cudaGetErrorName(code) + ")";
 }
 
 /// Throws Error unless `code` is success. `what` names the call: check(cudaStreamSynchronize(s),
 /// "cudaStreamSynchronize").
-inline void check(cudaError_t code, const char* what,
-                  const std::source_location& where = std::source_location::current()) {
-  if (code != cudaSuccess) throw Error(failure(code, what, where));
+// clang 14 does not know the library's std::source_location.
+inline void check(cudaError_t code, const char* what, const char* file = __builtin_FILE(),
+                  unsigned line = __builtin_LINE()) {
+  if (code != cudaSuccess) throw Error(failure(code, what, file, line));
 }
 
 /// The stream that everything runs on. It does not wait for CUDA's default stream, which somebody else in the
