@@ -19,12 +19,12 @@ std::function<void()> backward(const bench::PoolCase& c) {
   kg::Tensor output = bench::empty(c.output());
   kg::Tensor argmax = bench::empty(c.output(), kg::DType::int32);
   using kg::kernels::MaxPool2dKernels;
-  const auto implementation = kg::dispatch::run<MaxPool2dKernels>(
+  const kg::Backend backend = kg::dispatch::run<MaxPool2dKernels>(
       "forward", bench::options(), c.problem().description(),
       [&]<class T>(const MaxPool2dKernels<T>& kernels) {
         kernels.forward(c.problem(), kg::raw<T>(input), kg::raw<T>(output), kg::raw<std::int32_t>(argmax));
       });
-  const auto& kernels = kg::dispatch::table_of<MaxPool2dKernels<float>>(implementation);
+  const auto& kernels = kg::dispatch::table_of<MaxPool2dKernels, float>(backend, bench::device());
   return [c, &kernels, input, output, argmax, grad_output = bench::random_tensor(c.output())] {
     kg::Tensor grad_input = bench::empty(c.input);
     kernels.backward(c.problem(), kg::raw<float>(input), kg::raw<float>(output), kg::raw<float>(grad_output),

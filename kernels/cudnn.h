@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "kernelgrad/backend.h"
 #include "kernels/table.h"
 
 /// NVIDIA's implementations of the operations behind the same tables as our own: cuDNN's convolution, batch
@@ -19,14 +20,8 @@ std::string unavailable_reason();
 /// "cuDNN 9.19.0, cuBLAS 13.1.0". Throws Error where they are not available.
 std::string version();
 
-/// What the libraries may do for speed. The default is what our own kernels do: full float32, and the same
-/// bits in every run.
-struct Options {
-  bool allow_tf32 = false;    ///< Products of 10-bit mantissas on tensor cores.
-  bool deterministic = true;  ///< Only algorithms that add in a fixed order.
-};
-Options options();
+CudnnOptions options();
 /// Holds for calls from now on.
-void set_options(const Options&);
+void set_options(const CudnnOptions&);
 
 }  // namespace kg::kernels::cudnn

@@ -1,32 +1,49 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <type_traits>
+
 #include "kernelgrad/error.h"
+
+namespace kg::cuda {}
 
 /// An operation's kernels are a table of functions, <Operation>Kernels<T> in kernels/<operation>.h: the
 /// contract. Three implementations fill tables in: our own kernels for the CPU and for CUDA, and NVIDIA's
 /// libraries cuDNN and cuBLAS.
 ///
-///     cuda::table<Conv2dKernels<float>>()->forward(problem, input, weight, bias, output);
+///     cuda::tables<Conv2dKernels>().of<float>()->forward(problem, input, weight, bias, output);
 ///
-/// kernels/<implementation>/<operation> defines the table. Where there is none it is null: CMake defines that
-/// from the list in kernels/operations.cmake.
-namespace kg::cuda {}
-
+/// kernels/<implementation>/<operation> defines the tables. Where there are none they are null: CMake defines
+/// that from the list in kernels/operations.cmake.
 namespace kg::kernels {
 
+/// An implementation's tables of one operation.
+template <template <class> class Kernels>
+struct Tables {
+  const Kernels<float>* float32 = nullptr;
+  const Kernels<double>* float64 = nullptr;
+
+  template <class T>
+  const Kernels<T>* of() const {
+    if constexpr (std::is_same_v<T, float>)
+      return float32;
+    else
+      return float64;
+  }
+};
+
 namespace cpu {
-template <class Kernels>
-const Kernels* table();
+template <template <class> class Kernels>
+Tables<Kernels> tables();
 }
 namespace cuda {
 using namespace kg::cuda;  // what kernelgrad/cuda.h gives to every kernel
-template <class Kernels>
-const Kernels* table();
+template <template <class> class Kernels>
+Tables<Kernels> tables();
 }  // namespace cuda
 namespace cudnn {
-template <class Kernels>
-const Kernels* table();
+template <template <class> class Kernels>
+Tables<Kernels> tables();
 }
 
 /// Thrown for a problem that an implementation of an operation does not take and another might, before

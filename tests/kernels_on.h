@@ -6,10 +6,9 @@
 namespace kg::testing {
 
 /// Our own table for the device.
-template <class Kernels>
-const Kernels& kernels_on(Device device) {
-  return dispatch::table_of<Kernels>(device.is_cuda() ? dispatch::Implementation::cuda
-                                                      : dispatch::Implementation::cpu);
+template <template <class> class Kernels, class T>
+const Kernels<T>& kernels_on(Device device) {
+  return dispatch::table_of<Kernels, T>(Backend::native, device);
 }
 
 }  // namespace kg::testing

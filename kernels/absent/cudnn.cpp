@@ -15,7 +15,7 @@ namespace {
 bool is_available() { return false; }
 std::string unavailable_reason() { return "this build of kernelgrad was made without cuDNN and cuBLAS"; }
 std::string version() { absent("version"); }
-Options options() { return {}; }
-void set_options(const Options&) {}
+CudnnOptions options() { return {}; }
+void set_options(const CudnnOptions&) {}
 
 }  // namespace kg::kernels::cudnn

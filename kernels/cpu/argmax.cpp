@@ -24,12 +24,8 @@ constexpr ArgmaxKernels<T> argmax{forward<T>};
 }  // namespace
 
 template <>
-const ArgmaxKernels<float>* table() {
-  return &argmax<float>;
-}
-template <>
-const ArgmaxKernels<double>* table() {
-  return &argmax<double>;
+Tables<ArgmaxKernels> tables() {
+  return {&argmax<float>, &argmax<double>};
 }
 
 }  // namespace kg::kernels::cpu

@@ -56,12 +56,8 @@ constexpr AvgPool2dKernels<T> avg_pool2d{forward<T>, backward<T>};
 }  // namespace
 
 template <>
-const AvgPool2dKernels<float>* table() {
-  return &avg_pool2d<float>;
-}
-template <>
-const AvgPool2dKernels<double>* table() {
-  return &avg_pool2d<double>;
+Tables<AvgPool2dKernels> tables() {
+  return {&avg_pool2d<float>, &avg_pool2d<double>};
 }
 
 }  // namespace kg::kernels::cpu

@@ -68,12 +68,8 @@ constexpr CrossEntropyKernels<T> cross_entropy{forward<T>, backward<T>};
 }  // namespace
 
 template <>
-const CrossEntropyKernels<float>* table() {
-  return &cross_entropy<float>;
-}
-template <>
-const CrossEntropyKernels<double>* table() {
-  return &cross_entropy<double>;
+Tables<CrossEntropyKernels> tables() {
+  return {&cross_entropy<float>, &cross_entropy<double>};
 }
 
 }  // namespace kg::kernels::cpu

@@ -147,12 +147,8 @@ constexpr DropoutKernels<T> dropout{apply<T>};
 }  // namespace
 
 template <>
-const DropoutKernels<float>* table() {
-  return &dropout<float>;
-}
-template <>
-const DropoutKernels<double>* table() {
-  return &dropout<double>;
+Tables<DropoutKernels> tables() {
+  return {&dropout<float>, &dropout<double>};
 }
 
 }  // namespace kg::kernels::cpu

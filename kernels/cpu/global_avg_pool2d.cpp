@@ -36,12 +36,8 @@ constexpr GlobalAvgPool2dKernels<T> global_avg_pool2d{forward<T>, backward<T>};
 }  // namespace
 
 template <>
-const GlobalAvgPool2dKernels<float>* table() {
-  return &global_avg_pool2d<float>;
-}
-template <>
-const GlobalAvgPool2dKernels<double>* table() {
-  return &global_avg_pool2d<double>;
+Tables<GlobalAvgPool2dKernels> tables() {
+  return {&global_avg_pool2d<float>, &global_avg_pool2d<double>};
 }
 
 }  // namespace kg::kernels::cpu

@@ -90,12 +90,8 @@ constexpr LinearKernels<T> linear{forward<T>, backward_input<T>, backward_weight
 }  // namespace
 
 template <>
-const LinearKernels<float>* table() {
-  return &linear<float>;
-}
-template <>
-const LinearKernels<double>* table() {
-  return &linear<double>;
+Tables<LinearKernels> tables() {
+  return {&linear<float>, &linear<double>};
 }
 
 }  // namespace kg::kernels::cpu

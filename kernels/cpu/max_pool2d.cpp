@@ -82,12 +82,8 @@ constexpr MaxPool2dKernels<T> max_pool2d{forward<T>, backward<T>, true};
 }  // namespace
 
 template <>
-const MaxPool2dKernels<float>* table() {
-  return &max_pool2d<float>;
-}
-template <>
-const MaxPool2dKernels<double>* table() {
-  return &max_pool2d<double>;
+Tables<MaxPool2dKernels> tables() {
+  return {&max_pool2d<float>, &max_pool2d<double>};
 }
 
 }  // namespace kg::kernels::cpu

@@ -35,12 +35,8 @@ constexpr NllLossKernels<T> nll_loss{forward<T>, backward<T>};
 }  // namespace
 
 template <>
-const NllLossKernels<float>* table() {
-  return &nll_loss<float>;
-}
-template <>
-const NllLossKernels<double>* table() {
-  return &nll_loss<double>;
+Tables<NllLossKernels> tables() {
+  return {&nll_loss<float>, &nll_loss<double>};
 }
 
 }  // namespace kg::kernels::cpu

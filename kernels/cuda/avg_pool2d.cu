@@ -83,7 +83,8 @@ Divisor<T> divisor_of(const Pool2dProblem& p, bool count_include_pad) {
 
 template <class T>
 void forward(const Pool2dProblem& p, bool count_include_pad, const T* input, T* output) {
-  if (is_global(p)) return table<GlobalAvgPool2dKernels<T>>()->forward(p.planes, p.h * p.w, input, output);
+  if (is_global(p))
+    return tables<GlobalAvgPool2dKernels>().of<T>()->forward(p.planes, p.h * p.w, input, output);
   const std::int64_t count = p.planes * p.out_h() * p.out_w();
   launch<avg_pool2d_forward_kernel<T>>(grid_for<block_size>(count), PoolWindows("avg_pool2d", p),
                                        divisor_of<T>(p, count_include_pad), count, input, output);
@@ -92,7 +93,7 @@ void forward(const Pool2dProblem& p, bool count_include_pad, const T* input, T* 
 template <class T>
 void backward(const Pool2dProblem& p, bool count_include_pad, const T* grad_output, T* grad_input) {
   if (is_global(p))
-    return table<GlobalAvgPool2dKernels<T>>()->backward(p.planes, p.h * p.w, grad_output, grad_input);
+    return tables<GlobalAvgPool2dKernels>().of<T>()->backward(p.planes, p.h * p.w, grad_output, grad_input);
   const std::int64_t count = p.planes * p.h * p.w;
   launch<avg_pool2d_backward_kernel<T>>(grid_for<block_size>(count), PoolWindows("avg_pool2d", p),
                                         divisor_of<T>(p, count_include_pad), count, grad_output, grad_input);
@@ -104,12 +105,8 @@ constexpr AvgPool2dKernels<T> avg_pool2d{forward<T>, backward<T>};
 }  // namespace
 
 template <>
-const AvgPool2dKernels<float>* table() {
-  return &avg_pool2d<float>;
-}
-template <>
-const AvgPool2dKernels<double>* table() {
-  return &avg_pool2d<double>;
+Tables<AvgPool2dKernels> tables() {
+  return {&avg_pool2d<float>, &avg_pool2d<double>};
 }
 
 }  // namespace kg::kernels::cuda

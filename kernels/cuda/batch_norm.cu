@@ -675,12 +675,8 @@ constexpr BatchNormKernels<T> batch_norm{forward_training<T>, forward_inference<
 }  // namespace
 
 template <>
-const BatchNormKernels<float>* table() {
-  return &batch_norm<float>;
-}
-template <>
-const BatchNormKernels<double>* table() {
-  return &batch_norm<double>;
+Tables<BatchNormKernels> tables() {
+  return {&batch_norm<float>, &batch_norm<double>};
 }
 
 }  // namespace kg::kernels::cuda

@@ -31,12 +31,8 @@ constexpr Conv2dKernels<T> conv2d{forward<T>, backward_input<T>, conv2d_backward
 }  // namespace
 
 template <>
-const Conv2dKernels<float>* table() {
-  return &conv2d<float>;
-}
-template <>
-const Conv2dKernels<double>* table() {
-  return &conv2d<double>;
+Tables<Conv2dKernels> tables() {
+  return {&conv2d<float>, &conv2d<double>};
 }
 
 }  // namespace kg::kernels::cuda

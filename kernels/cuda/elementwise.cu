@@ -203,12 +203,8 @@ constexpr ElementwiseKernels<T> elementwise{fill<T>, unary<T>, unary_backward<T>
 }  // namespace
 
 template <>
-const ElementwiseKernels<float>* table() {
-  return &elementwise<float>;
-}
-template <>
-const ElementwiseKernels<double>* table() {
-  return &elementwise<double>;
+Tables<ElementwiseKernels> tables() {
+  return {&elementwise<float>, &elementwise<double>};
 }
 
 }  // namespace kg::kernels::cuda

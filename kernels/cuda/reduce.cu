@@ -274,12 +274,8 @@ constexpr ReduceKernels<T> reduce{sum<T>};
 }  // namespace
 
 template <>
-const ReduceKernels<float>* table() {
-  return &reduce<float>;
-}
-template <>
-const ReduceKernels<double>* table() {
-  return &reduce<double>;
+Tables<ReduceKernels> tables() {
+  return {&reduce<float>, &reduce<double>};
 }
 
 }  // namespace kg::kernels::cuda

@@ -47,8 +47,8 @@ class Affine {
     memory_.emplace(2 * p.channels);
     gamma_ = memory_->data();
     beta_ = memory_->data() + p.channels;
-    cuda::table<ElementwiseKernels<T>>()->fill(p.channels, 1, memory_->data());
-    cuda::table<ElementwiseKernels<T>>()->fill(p.channels, 0, memory_->data() + p.channels);
+    cuda::tables<ElementwiseKernels>().of<T>()->fill(p.channels, 1, memory_->data());
+    cuda::tables<ElementwiseKernels>().of<T>()->fill(p.channels, 0, memory_->data() + p.channels);
   }
 
   const T* gamma() const { return gamma_; }
@@ -66,7 +66,7 @@ class Rectified {
   Rectified(const BatchNormProblem& p, const T* input) : data_(input) {
     if (!p.relu_before) return;
     memory_.emplace(count_of(p));
-    cuda::table<ElementwiseKernels<T>>()->unary(Relu(), count_of(p), input, memory_->data());
+    cuda::tables<ElementwiseKernels>().of<T>()->unary(Relu(), count_of(p), input, memory_->data());
     data_ = memory_->data();
   }
 
@@ -92,11 +92,11 @@ class Epilogue {
     const T* done = normalized();
     if (problem_.relu_after) {
       T* rectified = dropout() ? memory_->data() : output_;
-      cuda::table<ElementwiseKernels<T>>()->unary(Relu(), count_of(problem_), done, rectified);
+      cuda::tables<ElementwiseKernels>().of<T>()->unary(Relu(), count_of(problem_), done, rectified);
       done = rectified;
     }
     if (dropout())
-      cuda::table<DropoutKernels<T>>()->apply(problem_.dropout, count_of(problem_), done, output_);
+      cuda::tables<DropoutKernels>().of<T>()->apply(problem_.dropout, count_of(problem_), done, output_);
   }
 
  private:
@@ -142,7 +142,7 @@ void forward_inference(const BatchNormProblem& p, const T* input, const T* gamma
       "cudnnBatchNormalizationForwardInference");
   epilogue.run();
   // cuDNN does not tell inv_std. Our own kernel does, also of planes without values.
-  cuda::table<BatchNormKernels<T>>()->forward_inference(
+  cuda::tables<BatchNormKernels>().of<T>()->forward_inference(
       {.n = p.n, .channels = p.channels, .plane = 0, .epsilon = p.epsilon}, input, nullptr, nullptr, mean,
       var, inv_std, output);
 }
@@ -158,15 +158,15 @@ class GradientBeforeEpilogue {
     const std::int64_t count = count_of(p);
     if (p.dropout.p > 0) {
       dropped_.emplace(count);
-      cuda::table<DropoutKernels<T>>()->apply(p.dropout, count, data_, dropped_->data());
+      cuda::tables<DropoutKernels>().of<T>()->apply(p.dropout, count, data_, dropped_->data());
       data_ = dropped_->data();
     }
     if (p.relu_after) {
       DeviceArray<T> normalized(count);
       normalize(normalized.data());
       rectified_.emplace(count);
-      cuda::table<ElementwiseKernels<T>>()->unary_backward(Relu(), count, normalized.data(), data_,
-                                                           rectified_->data());
+      cuda::tables<ElementwiseKernels>().of<T>()->unary_backward(Relu(), count, normalized.data(), data_,
+                                                                 rectified_->data());
       data_ = rectified_->data();
     }
   }
@@ -223,8 +223,8 @@ void backward(const BatchNormProblem& p, bool batch_statistics, const T* input, 
             mean, inv_std),
         "cudnnBatchNormalizationBackward");
   if (p.relu_before && grad_input)
-    cuda::table<ElementwiseKernels<T>>()->unary_backward(Relu(), count_of(p), x.data(), grad_x.data(),
-                                                         grad_input);
+    cuda::tables<ElementwiseKernels>().of<T>()->unary_backward(Relu(), count_of(p), x.data(), grad_x.data(),
+                                                               grad_input);
 }
 
 template <class T>
@@ -233,12 +233,8 @@ constexpr BatchNormKernels<T> batch_norm{forward_training<T>, forward_inference<
 }  // namespace
 
 template <>
-const BatchNormKernels<float>* table() {
-  return &batch_norm<float>;
-}
-template <>
-const BatchNormKernels<double>* table() {
-  return &batch_norm<double>;
+Tables<BatchNormKernels> tables() {
+  return {&batch_norm<float>, &batch_norm<double>};
 }
 
 }  // namespace kg::kernels::cudnn

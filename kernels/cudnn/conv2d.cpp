@@ -95,7 +95,7 @@ struct Plan {
 
   /// Takes the best of cuDNN's algorithms, in its order, that meets the options. Throws Unsupported if there
   /// is none.
-  Plan(const Conv2dProblem& p, const Options& options, cudnnHandle_t handle)
+  Plan(const Conv2dProblem& p, const CudnnOptions& options, cudnnHandle_t handle)
       // CUDNN_DEFAULT_MATH permits TF32.
       : descriptors(p, data_type<T>,
                     has_tf32<T> && !options.allow_tf32 ? CUDNN_FMA_MATH : CUDNN_DEFAULT_MATH) {
@@ -109,7 +109,7 @@ struct Plan {
         "that is asked for, and makes do with a workspace of 1 GiB");
   }
 
-  bool try_candidate(const typename Direction::Candidate& candidate, const Options& options,
+  bool try_candidate(const typename Direction::Candidate& candidate, const CudnnOptions& options,
                      cudnnHandle_t handle) {
     if (candidate.status != CUDNN_STATUS_SUCCESS) return false;
     if (options.deterministic && candidate.determinism != CUDNN_DETERMINISTIC) return false;
@@ -128,7 +128,7 @@ const Plan<T, Direction>& plan_of(const Conv2dProblem& p, const LockedContext& c
   // Guarded by the context's lock. Never destroyed, as contexts are not.
   using Key = std::tuple<Conv2dProblem, bool, bool>;
   static auto& plans = *new std::map<Key, Plan<T, Direction>>;
-  const Options chosen = options();
+  const CudnnOptions chosen = options();
   const Key key{p, chosen.allow_tf32, chosen.deterministic};
   const auto found = plans.find(key);
   if (found != plans.end()) return found->second;
@@ -200,12 +200,8 @@ constexpr Conv2dKernels<T> conv2d{forward<T>, backward_input<T>, backward_weight
 }  // namespace
 
 template <>
-const Conv2dKernels<float>* table() {
-  return &conv2d<float>;
-}
-template <>
-const Conv2dKernels<double>* table() {
-  return &conv2d<double>;
+Tables<Conv2dKernels> tables() {
+  return {&conv2d<float>, &conv2d<double>};
 }
 
 }  // namespace kg::kernels::cudnn

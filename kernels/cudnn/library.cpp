@@ -49,7 +49,7 @@ std::string find_obstacle() try {
 }
 
 std::mutex options_mutex;
-Options current_options;
+CudnnOptions current_options;
 
 }  // namespace
 
@@ -76,12 +76,12 @@ std::string version() {
          cublas_version();
 }
 
-Options options() {
+CudnnOptions options() {
   const std::lock_guard lock(options_mutex);
   return current_options;
 }
 
-void set_options(const Options& options) {
+void set_options(const CudnnOptions& options) {
   const std::lock_guard lock(options_mutex);
   current_options = options;
 }

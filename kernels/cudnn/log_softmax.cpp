@@ -40,12 +40,8 @@ constexpr LogSoftmaxKernels<T> log_softmax{forward<T>, backward<T>};
 }  // namespace
 
 template <>
-const LogSoftmaxKernels<float>* table() {
-  return &log_softmax<float>;
-}
-template <>
-const LogSoftmaxKernels<double>* table() {
-  return &log_softmax<double>;
+Tables<LogSoftmaxKernels> tables() {
+  return {&log_softmax<float>, &log_softmax<double>};
 }
 
 }  // namespace kg::kernels::cudnn

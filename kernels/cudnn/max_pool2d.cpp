@@ -34,12 +34,8 @@ constexpr MaxPool2dKernels<T> max_pool2d{
 }  // namespace
 
 template <>
-const MaxPool2dKernels<float>* table() {
-  return &max_pool2d<float>;
-}
-template <>
-const MaxPool2dKernels<double>* table() {
-  return &max_pool2d<double>;
+Tables<MaxPool2dKernels> tables() {
+  return {&max_pool2d<float>, &max_pool2d<double>};
 }
 
 }  // namespace kg::kernels::cudnn

@@ -14,7 +14,6 @@ namespace kg {
 namespace {
 
 using namespace testing;
-using dispatch::Implementation;
 
 /// Policies for a test, and what is said meanwhile; afterwards all is as at the program's start.
 class Policies {
@@ -33,33 +32,32 @@ class Policies {
 };
 
 /// What one of the two implementations does when it is called, and when the call is rehearsed.
-struct Way {
+struct Behaviour {
   std::function<void()> run, rehearse;
 };
 
-Way does(std::vector<std::string>& log, const std::string& name) {
+Behaviour does(std::vector<std::string>& log, const std::string& name) {
   return {[&log, name] { log.push_back(name); }, [&log, name] { log.push_back(name + " rehearsed"); }};
 }
 
-Way cannot(const std::string& why) {
+Behaviour cannot(const std::string& why) {
   const auto refuse = [why] { throw kernels::Unsupported(why); };
   return {refuse, refuse};
 }
 
 /// A call whose problem is a number: "conv2d forward of <problem>".
-dispatch::Call call(std::int64_t problem, std::string_view function = "forward", DType dtype = DType::float32,
-                    std::string_view operation = "conv2d") {
+dispatch::KernelCall call(std::int64_t problem, std::string_view function = "forward",
+                          DType dtype = DType::float32, std::string_view operation = "conv2d") {
   return {
       operation, function, {.dtype = dtype, .device = Device::cuda()}, Description().extents("", {problem})};
 }
 
-Backend make(const dispatch::Call& call, const Way& native, const Way& cudnn) {
-  const auto way = [&](Implementation i) -> const Way& {
-    return i == Implementation::cudnn ? cudnn : native;
+Backend call_by_policy(const dispatch::KernelCall& call, const Behaviour& native, const Behaviour& cudnn) {
+  const auto of = [&](Backend backend) -> const Behaviour& {
+    return backend == Backend::cudnn ? cudnn : native;
   };
-  const Implementation used = run_by_policy(
-      call, [&](Implementation i) { way(i).run(); }, [&](Implementation i) { way(i).rehearse(); });
-  return used == Implementation::cudnn ? Backend::cudnn : Backend::native;
+  return run_by_policy(
+      call, [&](Backend backend) { of(backend).run(); }, [&](Backend backend) { of(backend).rehearse(); });
 }
 
 const BackendChoice* find_choice(const std::vector<BackendChoice>& choices, const std::string& operation) {
@@ -137,11 +135,12 @@ TEST_CASE("A call that the policy's implementation does not take goes to the oth
   Policies policies("native");
   std::vector<std::string> log;
   if (!cudnn_is_available()) {
-    check_error([&] { make(call(5), cannot("too large"), does(log, "cudnn")); }, {"too large"});
+    check_error([&] { call_by_policy(call(5), cannot("too large"), does(log, "cudnn")); }, {"too large"});
     CHECK(log.empty());
     return;
   }
-  for (int i = 0; i < 2; ++i) CHECK(make(call(5), cannot("too large"), does(log, "cudnn")) == Backend::cudnn);
+  for (int i = 0; i < 2; ++i)
+    CHECK(call_by_policy(call(5), cannot("too large"), does(log, "cudnn")) == Backend::cudnn);
   CHECK(log == std::vector<std::string>{"cudnn", "cudnn"});
   REQUIRE(policies.notices.size() == 1);
   CHECK(policies.notices[0] == "conv2d forward of 5 (float32): cudnn runs: too large");
@@ -150,7 +149,7 @@ TEST_CASE("A call that the policy's implementation does not take goes to the oth
   CHECK(backend_choices()[0].reason == "too large");
 
   // Nobody can: the error says why the second could not.
-  check_error([&] { make(call(6), cannot("too large"), cannot("not loaded")); }, {"not loaded"});
+  check_error([&] { call_by_policy(call(6), cannot("too large"), cannot("not loaded")); }, {"not loaded"});
   CHECK(backend_choices().size() == 1);
 }
 
@@ -159,13 +158,13 @@ TEST_CASE("What was said once is not said again, even when choices were forgotte
   Policies policies("native");
   std::vector<std::string> log;
   for (int i = 0; i < 2; ++i) {
-    make(call(7), cannot("too large"), does(log, "cudnn"));
+    call_by_policy(call(7), cannot("too large"), does(log, "cudnn"));
     CHECK(backend_choices().size() == 1);
     forget_backend_choices();
   }
   CHECK(log.size() == 2);
   CHECK(policies.notices.size() == 1);
-  make(call(7), cannot("too small"), does(log, "cudnn"));
+  call_by_policy(call(7), cannot("too small"), does(log, "cudnn"));
   CHECK(policies.notices.size() == 2);
 }
 
@@ -175,7 +174,7 @@ TEST_CASE("Without cuDNN, policy fastest runs our own kernels, times nothing, an
   const Policies policies("fastest");
   std::vector<std::string> log;
   for (const int problem : {5, 5, 6})
-    CHECK(make(call(problem), does(log, "native"), does(log, "cudnn")) == Backend::native);
+    CHECK(call_by_policy(call(problem), does(log, "native"), does(log, "cudnn")) == Backend::native);
   CHECK(log == std::vector<std::string>(3, "native"));
   CHECK(policies.notices ==
         std::vector<std::string>{"kernel policy fastest: native runs: " + cudnn_unavailable_reason()});
@@ -196,12 +195,12 @@ TEST_CASE("Without cuDNN, no policy asks for it, and none that did before is cha
   CHECK(kernel_policy("linear") == KernelPolicy::fastest);
   CHECK(kernel_policy("conv2d") == KernelPolicy::native);
   std::vector<std::string> log;
-  CHECK(make(call(9), does(log, "native"), does(log, "cudnn")) == Backend::native);
+  CHECK(call_by_policy(call(9), does(log, "native"), does(log, "cudnn")) == Backend::native);
   CHECK(log == std::vector<std::string>{"native"});
 }
 
 /// Rehearsals that take so many milliseconds in each of the three rounds of calls, after a first call.
-Way takes(const std::array<int, 3>& milliseconds) {
+Behaviour takes(const std::array<int, 3>& milliseconds) {
   return {[] {},
           [milliseconds, calls = 0]() mutable {
             const int round = calls++ == 0 ? 0 : (calls - 2) / 20;
@@ -215,10 +214,10 @@ TEST_CASE("Policy fastest compares medians: one round more or less does not deci
   if (!cuda_is_available() || !cudnn_is_available()) return;
   const Policies policies("fastest");
   const std::array<int, 3> mostly_fast = {0, 5, 0}, mostly_slow = {5, 0, 5}, between = {2, 2, 2};
-  CHECK(make(call(101), takes(mostly_fast), takes(between)) == Backend::native);
-  CHECK(make(call(102), takes(mostly_slow), takes(between)) == Backend::cudnn);
-  CHECK(make(call(103), takes(between), takes(mostly_fast)) == Backend::cudnn);
-  CHECK(make(call(104), takes(between), takes(mostly_slow)) == Backend::native);
+  CHECK(call_by_policy(call(101), takes(mostly_fast), takes(between)) == Backend::native);
+  CHECK(call_by_policy(call(102), takes(mostly_slow), takes(between)) == Backend::cudnn);
+  CHECK(call_by_policy(call(103), takes(between), takes(mostly_fast)) == Backend::cudnn);
+  CHECK(call_by_policy(call(104), takes(between), takes(mostly_slow)) == Backend::native);
   CHECK(backend_choices()[1].native_microseconds > 5000);
   CHECK(backend_choices()[1].cudnn_microseconds > 2000);
 }
@@ -227,10 +226,10 @@ TEST_CASE("Policy fastest times nothing where only one can", "[backend]") {
   if (!cuda_is_available() || !cudnn_is_available()) return;
   const Policies policies("fastest");
   std::vector<std::string> log;
-  CHECK(make(call(10), does(log, "native"), cannot("no such plan")) == Backend::native);
+  CHECK(call_by_policy(call(10), does(log, "native"), cannot("no such plan")) == Backend::native);
   CHECK(log == std::vector<std::string>{"native"});
   log.clear();
-  CHECK(make(call(11), cannot("too large"), does(log, "cudnn")) == Backend::cudnn);
+  CHECK(call_by_policy(call(11), cannot("too large"), does(log, "cudnn")) == Backend::cudnn);
   CHECK(log == std::vector<std::string>{"cudnn rehearsed", "cudnn"});
   CHECK(policies.notices ==
         std::vector<std::string>{"conv2d forward of 10 (float32): native runs: no such plan",
@@ -240,7 +239,9 @@ TEST_CASE("Policy fastest times nothing where only one can", "[backend]") {
 TEST_CASE("Another problem, dtype or function is another choice", "[backend]") {
   const Policies policies("native");
   std::vector<std::string> log;
-  const auto run = [&](const dispatch::Call& call) { make(call, does(log, "native"), does(log, "cudnn")); };
+  const auto run = [&](const dispatch::KernelCall& call) {
+    call_by_policy(call, does(log, "native"), does(log, "cudnn"));
+  };
   run(call(5));
   run(call(6));
   run(call(5, "forward", DType::float64));
@@ -279,7 +280,7 @@ TEST_CASE("Of problems without a choice so many are remembered, and no more", "[
   const Policies policies("native");
   std::vector<std::string> log;
   for (std::int64_t problem = 0; problem < 10'100; ++problem)
-    make(call(problem), does(log, "native"), does(log, "cudnn"));
+    call_by_policy(call(problem), does(log, "native"), does(log, "cudnn"));
   CHECK(log.size() == 10'100);
   CHECK(backend_choices().size() == 10'000);
 }

@@ -71,7 +71,7 @@ std::vector<T> dropped_ones(const DropoutProblem& p, std::int64_t count, Device 
                             std::int64_t offset = 0) {
   const Tensor ones = Tensor::ones({count + offset}, {.dtype = dtype_of<T>(), .device = device});
   Tensor result = Tensor::full({count + offset}, -1, {.dtype = dtype_of<T>(), .device = device});
-  kernels_on<kernels::DropoutKernels<T>>(device).apply(p, count, ones.device_data<T>() + offset,
+  kernels_on<kernels::DropoutKernels, T>(device).apply(p, count, ones.device_data<T>() + offset,
                                                        result.device_data<T>() + offset);
   const std::vector<T> values = result.to_vector<T>();
   for (std::int64_t i = 0; i < offset; ++i) CHECK(values[static_cast<std::size_t>(i)] == -1);
@@ -149,7 +149,7 @@ TEST_CASE("The dropout in batch_norm is that of dropout, in forward and backward
     // (0 - -1) / sqrt(1 + 0) is 1, and so is the slope.
     const kernels::BatchNormProblem problem{
         .n = n, .channels = channels, .plane = plane, .epsilon = 0, .dropout = dropout};
-    const auto& kernels = kernels_on<kernels::BatchNormKernels<float>>(device);
+    const auto& kernels = kernels_on<kernels::BatchNormKernels, float>(device);
     kernels.forward_inference(problem, zeros.device_data<float>(), nullptr, nullptr,
                               mean.device_data<float>(), var.device_data<float>(),
                               inv_std.device_data<float>(), result.device_data<float>());

@@ -572,7 +572,7 @@ TEST_CASE("batch_norm says what does not fit", "[batch_norm][errors]") {
 TEST_CASE("batch_norm on cuda refuses more values of a channel than it can count", "[batch_norm][errors]") {
   if (!cuda_is_available()) return;
   const BatchNormProblem p{.n = std::int64_t{1} << 31, .channels = 1, .plane = 4};
-  const auto& kernels = *kernels::cuda::table<kernels::BatchNormKernels<float>>();
+  const auto& kernels = *kernels::cuda::tables<kernels::BatchNormKernels>().of<float>();
   const auto forward = [&] {
     kernels.forward_inference(p, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr);
   };

@@ -156,7 +156,7 @@ TEST_CASE("cross_entropy's CPU kernels treat a label out of range as the others 
   const std::int64_t label = GENERATE(3, -1);
   const std::vector<double> logits = {1, 2, 3, 1, 2, 3};
   const std::vector<std::int64_t> labels = {0, label};
-  const auto& kernels = *kernels::cpu::table<kernels::CrossEntropyKernels<double>>();
+  const auto& kernels = *kernels::cpu::tables<kernels::CrossEntropyKernels>().of<double>();
   double loss = 0, grad_loss = 1;
   kernels.forward(2, 3, 0.5, logits.data(), labels.data(), &loss);
   CHECK(std::isnan(loss));

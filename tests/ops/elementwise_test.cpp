@@ -99,7 +99,7 @@ TEMPLATE_TEST_CASE("fill, unary in place and accumulate reach every element and 
     x = random(shape, dtype_of<T>(), 1, device);
     std::vector<T> expected = x.to_vector<T>();
     // In place.
-    kernels_on<kernels::ElementwiseKernels<T>>(device).unary(kernels::MultiplyBy{0.3}, p.count,
+    kernels_on<kernels::ElementwiseKernels, T>(device).unary(kernels::MultiplyBy{0.3}, p.count,
                                                              x.device_data<T>(), x.device_data<T>());
     for (T& value : expected) value = static_cast<T>(0.3) * value;
     CHECK(x.to_vector<T>() == expected);

@@ -163,7 +163,7 @@ TEST_CASE("nll_loss's CPU kernels treat a label out of range as the others do", 
   const std::int64_t label = GENERATE(3, -1);
   const std::vector<double> x = {1, 2, 3, 1, 2, 3};
   const std::vector<std::int64_t> labels = {0, label};
-  const auto& kernels = *kernels::cpu::table<kernels::NllLossKernels<double>>();
+  const auto& kernels = *kernels::cpu::tables<kernels::NllLossKernels>().of<double>();
   double loss = 0, grad_loss = 1;
   kernels.forward(2, 3, 0.5, x.data(), labels.data(), &loss);
   CHECK(std::isnan(loss));

@@ -261,8 +261,8 @@ TEST_CASE("Images of more pixels than 32 bits can number are refused", "[max_poo
   if (!cuda_is_available()) return;
   const Pool2dProblem p{
       .planes = 1, .h = 1 << 15, .w = 1 << 15, .k_h = 3, .k_w = 3, .stride_h = 1, .stride_w = 1};
-  const auto& max = *kernels::cuda::table<kernels::MaxPool2dKernels<float>>();
-  const auto& avg = *kernels::cuda::table<kernels::AvgPool2dKernels<float>>();
+  const auto& max = *kernels::cuda::tables<kernels::MaxPool2dKernels>().of<float>();
+  const auto& avg = *kernels::cuda::tables<kernels::AvgPool2dKernels>().of<float>();
   check_error([&] { max.forward(p, nullptr, nullptr, nullptr); }, {"max_pool2d", "32768x32768", "2^30"});
   check_error([&] { max.backward(p, nullptr, nullptr, nullptr, nullptr, nullptr); },
               {"max_pool2d", "32768x32768"});

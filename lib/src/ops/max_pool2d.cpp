@@ -12,12 +12,10 @@ namespace kg {
 
 namespace {
 
-using dispatch::Implementation;
-
 /// By whom the problem is computed, forward and backward: what backward goes by depends on who ran forward.
 /// Sets `argmax` if it is where the winners were, and leaves it undefined if it is input and output.
-Implementation run_forward(const kernels::Pool2dProblem& problem, const Tensor& x, const Tensor& output,
-                           Tensor& argmax) {
+Backend run_forward(const kernels::Pool2dProblem& problem, const Tensor& x, const Tensor& output,
+                    Tensor& argmax) {
   const auto forward = [&]<class T>(const kernels::MaxPool2dKernels<T>& kernels) {
     argmax = kernels.uses_argmax
                  ? Tensor::empty(output.shape(), {.dtype = DType::int32, .device = x.device()})
@@ -44,7 +42,7 @@ Tensor max_pool2d(const Tensor& x, Pair kernel, const PoolOptions& options) try 
                 ", expected fewer than 2^31 pixels an image");
   Tensor output = Tensor::empty({x.size(0), x.size(1), problem.out_h(), problem.out_w()}, x.options());
   Tensor argmax;
-  const Implementation implementation = run_forward(problem, x, output, argmax);
+  const Backend backend = run_forward(problem, x, output, argmax);
   const SavedTensor input(argmax.defined() ? Tensor() : x, "input");
   const SavedTensor result(argmax.defined() ? Tensor() : output, "output");
   const auto rule = [=, input_shape = x.shape(),
@@ -52,7 +50,7 @@ Tensor max_pool2d(const Tensor& x, Pair kernel, const PoolOptions& options) try 
     Tensor gradient = Tensor::empty(input_shape, like);
     const Tensor before = input.unpack(call), after = result.unpack(call);
     dispatch::with_table<kernels::MaxPool2dKernels>(
-        implementation, like.dtype, [&]<class T>(const kernels::MaxPool2dKernels<T>& kernels) {
+        backend, like, [&]<class T>(const kernels::MaxPool2dKernels<T>& kernels) {
           kernels.backward(problem, raw<T>(before), raw<T>(after), raw<T>(call.grad_output),
                            raw<std::int32_t>(argmax), raw<T>(gradient));
         });

@@ -128,17 +128,17 @@ void compare_conv2d(const Conv2dProblem& p) {
                bias = on_cuda<T>({p.c_out}, 3), grad_output = on_cuda<T>(output_shape, 4);
   const std::vector<double> x = to_doubles(input), w = to_doubles(weight);
   const auto gradients = reference::conv2d_backward(p, x, w, to_doubles(grad_output));
-  compare<T, Conv2dKernels<T>>(*cuda::table<Conv2dKernels<T>>(), *cudnn::table<Conv2dKernels<T>>(),
-                               {reference::conv2d(p, x, w, to_doubles(bias)), reference::conv2d(p, x, w, {}),
-                                gradients.input, gradients.weight, gradients.bias},
-                               [&](const Conv2dKernels<T>& k, const std::vector<Tensor>& results) {
-                                 k.forward(p, raw<T>(input), raw<T>(weight), raw<T>(bias),
-                                           raw<T>(results[0]));
-                                 k.forward(p, raw<T>(input), raw<T>(weight), nullptr, raw<T>(results[1]));
-                                 k.backward_input(p, raw<T>(grad_output), raw<T>(weight), raw<T>(results[2]));
-                                 k.backward_weight(p, raw<T>(input), raw<T>(grad_output), raw<T>(results[3]));
-                                 k.backward_bias(p, raw<T>(grad_output), raw<T>(results[4]));
-                               });
+  compare<T, Conv2dKernels<T>>(
+      *cuda::tables<Conv2dKernels>().of<T>(), *cudnn::tables<Conv2dKernels>().of<T>(),
+      {reference::conv2d(p, x, w, to_doubles(bias)), reference::conv2d(p, x, w, {}), gradients.input,
+       gradients.weight, gradients.bias},
+      [&](const Conv2dKernels<T>& k, const std::vector<Tensor>& results) {
+        k.forward(p, raw<T>(input), raw<T>(weight), raw<T>(bias), raw<T>(results[0]));
+        k.forward(p, raw<T>(input), raw<T>(weight), nullptr, raw<T>(results[1]));
+        k.backward_input(p, raw<T>(grad_output), raw<T>(weight), raw<T>(results[2]));
+        k.backward_weight(p, raw<T>(input), raw<T>(grad_output), raw<T>(results[3]));
+        k.backward_bias(p, raw<T>(grad_output), raw<T>(results[4]));
+      });
 }
 
 TEST_CASE("cuDNN's convolution is ours", "[cudnn][conv2d]") {
@@ -154,11 +154,11 @@ TEST_CASE("cuDNN's convolution is ours", "[cudnn][conv2d]") {
 /// The options for the length of a scope.
 class WithOptions {
  public:
-  explicit WithOptions(const Options& chosen) : before_(options()) { set_options(chosen); }
+  explicit WithOptions(const CudnnOptions& chosen) : before_(options()) { set_options(chosen); }
   ~WithOptions() { set_options(before_); }
 
  private:
-  Options before_;
+  CudnnOptions before_;
 };
 
 /// The largest deviation of cuDNN's gradient of the weight from the formula, in proportion to its terms,
@@ -168,8 +168,8 @@ double weight_gradient_deviation(const Conv2dProblem& p) {
                weight = on_cuda<float>({p.c_out, p.c_in / p.groups, p.k_h, p.k_w}, 3),
                grad_output = on_cuda<float>({p.n, p.c_out, p.out_h(), p.out_w()}, 2),
                gradient = unwritten<float>({weight.shape()})[0];
-  cudnn::table<Conv2dKernels<float>>()->backward_weight(p, raw<float>(input), raw<float>(grad_output),
-                                                        raw<float>(gradient));
+  cudnn::tables<Conv2dKernels>().of<float>()->backward_weight(p, raw<float>(input), raw<float>(grad_output),
+                                                              raw<float>(gradient));
   const std::vector<double> actual = to_doubles(gradient);
   const reference::Values expected = limited(
       reference::conv2d_backward(p, to_doubles(input), to_doubles(weight), to_doubles(grad_output)).weight);
@@ -183,7 +183,7 @@ TEST_CASE("cuDNN's convolution is as exact as the options ask for", "[cudnn][con
   NEEDS_CUDNN();
   const Conv2dProblem& p = cases::conv2d_s7_final[2];
   CHECK(weight_gradient_deviation(p) < tolerance<float>);
-  const auto deviation_with = [&](const Options& chosen) {
+  const auto deviation_with = [&](const CudnnOptions& chosen) {
     const WithOptions scope(chosen);
     return weight_gradient_deviation(p);
   };
@@ -213,7 +213,7 @@ TEST_CASE("cuBLAS's linear is ours", "[cudnn][linear]") {
       const std::vector<double> x = to_doubles(input), w = to_doubles(weight);
       const auto gradients = reference::linear_backward(p, x, w, to_doubles(grad_output));
       compare<T, LinearKernels<T>>(
-          *cuda::table<LinearKernels<T>>(), *cudnn::table<LinearKernels<T>>(),
+          *cuda::tables<LinearKernels>().of<T>(), *cudnn::tables<LinearKernels>().of<T>(),
           {reference::linear(p, x, w, to_doubles(bias)), reference::linear(p, x, w, {}), gradients.input,
            gradients.weight, gradients.bias},
           [&](const LinearKernels<T>& k, const std::vector<Tensor>& results) {
@@ -243,8 +243,8 @@ reference::Values finished(const BatchNormProblem& p, reference::Values y,
 std::vector<double> dropout_factors(const BatchNormProblem& p) {
   std::vector<double> factors(static_cast<std::size_t>(p.n * p.channels * p.plane), 1);
   if (p.dropout.p > 0)
-    cpu::table<DropoutKernels<double>>()->apply(p.dropout, std::ssize(factors), factors.data(),
-                                                factors.data());
+    cpu::tables<DropoutKernels>().of<double>()->apply(p.dropout, std::ssize(factors), factors.data(),
+                                                      factors.data());
   return factors;
 }
 
@@ -333,7 +333,7 @@ void compare_batch_norm(const BatchNormProblem& p, bool affine) {
   const T *x = raw<T>(inputs.input), *g = raw<T>(inputs.grad_output), *gamma = raw<T>(inputs.gamma),
           *beta = raw<T>(inputs.beta);
   compare<T, BatchNormKernels<T>>(
-      *cuda::table<BatchNormKernels<T>>(), *cudnn::table<BatchNormKernels<T>>(),
+      *cuda::tables<BatchNormKernels>().of<T>(), *cudnn::tables<BatchNormKernels>().of<T>(),
       batch_norm_formulas(p, inputs, momentum),
       [&](const BatchNormKernels<T>& k, const std::vector<Tensor>& results) {
         const auto at = [&](std::size_t i) { return raw<T>(results[i]); };
@@ -372,7 +372,7 @@ TEST_CASE("cuDNN's batch norm does without running statistics", "[cudnn][batch_n
   const std::vector<double> x = to_doubles(input);
   const auto moments = reference::batch_moments(p, x);
   compare<float, BatchNormKernels<float>>(
-      *cuda::table<BatchNormKernels<float>>(), *cudnn::table<BatchNormKernels<float>>(),
+      *cuda::tables<BatchNormKernels>().of<float>(), *cudnn::tables<BatchNormKernels>().of<float>(),
       {reference::batch_norm(p, moments, x, {}, {}), means(p, x), inverse_deviations(p, moments)},
       [&](const BatchNormKernels<float>& k, const std::vector<Tensor>& results) {
         k.forward_training(p, raw<float>(input), nullptr, nullptr, 0.1, nullptr, nullptr, nullptr,
@@ -396,11 +396,11 @@ TEST_CASE("cuDNN's pooling is ours where no two values are equal", "[cudnn][pool
       const Tensor input = distinct(input_shape, dtype_of<T>, 1, Device::cuda()),
                    grad_output = on_cuda<T>(output_shape, 2),
                    argmax = Tensor::empty(output_shape, {.dtype = DType::int32, .device = Device::cuda()});
-      CHECK(!cudnn::table<MaxPool2dKernels<T>>()->uses_argmax);
+      CHECK(!cudnn::tables<MaxPool2dKernels>().of<T>()->uses_argmax);
       const std::vector<double> x = to_doubles(input), gradient = to_doubles(grad_output);
       const reference::Pooled largest = reference::max_pool2d(p, x, gradient);
       compare<T, MaxPool2dKernels<T>>(
-          *cuda::table<MaxPool2dKernels<T>>(), *cudnn::table<MaxPool2dKernels<T>>(),
+          *cuda::tables<MaxPool2dKernels>().of<T>(), *cudnn::tables<MaxPool2dKernels>().of<T>(),
           {largest.output, largest.input_gradient},
           [&](const MaxPool2dKernels<T>& k, const std::vector<Tensor>& results) {
             std::int32_t* winners = k.uses_argmax ? raw<std::int32_t>(argmax) : nullptr;
@@ -411,7 +411,7 @@ TEST_CASE("cuDNN's pooling is ours where no two values are equal", "[cudnn][pool
       for (const bool count_include_pad : {false, true}) {
         const reference::Pooled mean = reference::avg_pool2d(p, count_include_pad, x, gradient);
         compare<T, AvgPool2dKernels<T>>(
-            *cuda::table<AvgPool2dKernels<T>>(), *cudnn::table<AvgPool2dKernels<T>>(),
+            *cuda::tables<AvgPool2dKernels>().of<T>(), *cudnn::tables<AvgPool2dKernels>().of<T>(),
             {mean.output, mean.input_gradient},
             [&](const AvgPool2dKernels<T>& k, const std::vector<Tensor>& results) {
               k.forward(p, count_include_pad, raw<T>(input), raw<T>(results[0]));
@@ -421,7 +421,7 @@ TEST_CASE("cuDNN's pooling is ours where no two values are equal", "[cudnn][pool
       const Tensor grad_means = on_cuda<T>({p.planes}, 3);
       const reference::Pooled mean = mean_of_planes(p.planes, p.h, p.w, x, to_doubles(grad_means));
       compare<T, GlobalAvgPool2dKernels<T>>(
-          *cuda::table<GlobalAvgPool2dKernels<T>>(), *cudnn::table<GlobalAvgPool2dKernels<T>>(),
+          *cuda::tables<GlobalAvgPool2dKernels>().of<T>(), *cudnn::tables<GlobalAvgPool2dKernels>().of<T>(),
           {mean.output, mean.input_gradient},
           [&](const GlobalAvgPool2dKernels<T>& k, const std::vector<Tensor>& results) {
             k.forward(p.planes, p.h * p.w, raw<T>(input), raw<T>(results[0]));
@@ -448,8 +448,9 @@ TEST_CASE("cuDNN's pooling gets many planes in images that it takes", "[cudnn][p
   const Tensor input = on_cuda<float>({planes, 4}, 1);
   const reference::Pooled mean = mean_of_planes(planes, 1, 4, to_doubles(input), std::vector<double>(planes));
   compare<float, GlobalAvgPool2dKernels<float>>(
-      *cuda::table<GlobalAvgPool2dKernels<float>>(), *cudnn::table<GlobalAvgPool2dKernels<float>>(),
-      {mean.output}, [&](const GlobalAvgPool2dKernels<float>& k, const std::vector<Tensor>& results) {
+      *cuda::tables<GlobalAvgPool2dKernels>().of<float>(),
+      *cudnn::tables<GlobalAvgPool2dKernels>().of<float>(), {mean.output},
+      [&](const GlobalAvgPool2dKernels<float>& k, const std::vector<Tensor>& results) {
         k.forward(planes, 4, raw<float>(input), raw<float>(results[0]));
       });
 }
@@ -463,7 +464,7 @@ TEST_CASE("cuDNN's log_softmax is ours", "[cudnn][log_softmax]") {
       const Tensor input = on_cuda<T>(shape, 1), grad_output = on_cuda<T>(shape, 2);
       const reference::Values output = reference::log_softmax(p.rows, p.classes, to_doubles(input));
       compare<T, LogSoftmaxKernels<T>>(
-          *cuda::table<LogSoftmaxKernels<T>>(), *cudnn::table<LogSoftmaxKernels<T>>(),
+          *cuda::tables<LogSoftmaxKernels>().of<T>(), *cudnn::tables<LogSoftmaxKernels>().of<T>(),
           {output, reference::log_softmax_backward(output, to_doubles(grad_output))},
           [&](const LogSoftmaxKernels<T>& k, const std::vector<Tensor>& results) {
             k.forward(p.rows, p.classes, raw<T>(input), raw<T>(results[0]));
@@ -481,8 +482,8 @@ TEST_CASE("NaN goes through cuDNN's pooling", "[cudnn][pool2d]") {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   const Tensor input = from_doubles({1, nan, 3, 4, 5, 6, 7, 8}, {2, 4}, DType::float32, Device::cuda());
   const Tensor largest = Tensor::zeros({2}, {.device = Device::cuda()}), mean = largest.clone();
-  cudnn::table<MaxPool2dKernels<float>>()->forward(p, raw<float>(input), raw<float>(largest), nullptr);
-  cudnn::table<AvgPool2dKernels<float>>()->forward(p, true, raw<float>(input), raw<float>(mean));
+  cudnn::tables<MaxPool2dKernels>().of<float>()->forward(p, raw<float>(input), raw<float>(largest), nullptr);
+  cudnn::tables<AvgPool2dKernels>().of<float>()->forward(p, true, raw<float>(input), raw<float>(mean));
   for (const Tensor& result : {largest, mean}) {
     CHECK(std::isnan(result.to_vector<float>()[0]));
     CHECK(!std::isnan(result.to_vector<float>()[1]));
@@ -499,7 +500,7 @@ TEST_CASE("What cuDNN and cuBLAS do not take is Unsupported, and nothing is touc
   empty.n = 0;
   large.n = huge;
   for (const Conv2dProblem& p : {empty, large}) {
-    const Conv2dKernels<float>& k = *cudnn::table<Conv2dKernels<float>>();
+    const Conv2dKernels<float>& k = *cudnn::tables<Conv2dKernels>().of<float>();
     CHECK(throws_unsupported([&] { k.forward(p, in, in, in, out); }));
     CHECK(throws_unsupported([&] { k.backward_input(p, in, in, out); }));
     CHECK(throws_unsupported([&] { k.backward_weight(p, in, in, out); }));
@@ -507,14 +508,14 @@ TEST_CASE("What cuDNN and cuBLAS do not take is Unsupported, and nothing is touc
   }
   for (const std::int64_t rows : {std::int64_t{0}, huge}) {
     INFO(rows);
-    const LinearKernels<float>& k = *cudnn::table<LinearKernels<float>>();
+    const LinearKernels<float>& k = *cudnn::tables<LinearKernels>().of<float>();
     const LinearProblem p{.rows = rows, .in_features = 3, .out_features = 5};
     CHECK(throws_unsupported([&] { k.forward(p, in, in, in, out); }));
     CHECK(throws_unsupported([&] { k.backward_input(p, in, in, out); }));
     CHECK(throws_unsupported([&] { k.backward_weight(p, in, in, out); }));
     CHECK(throws_unsupported([&] { k.backward_bias(p, in, out); }));
 
-    const BatchNormKernels<float>& b = *cudnn::table<BatchNormKernels<float>>();
+    const BatchNormKernels<float>& b = *cudnn::tables<BatchNormKernels>().of<float>();
     const BatchNormProblem bp{.n = rows, .channels = 3, .plane = 5};
     CHECK(throws_unsupported(
         [&] { b.forward_training(bp, in, in, in, 0.1, out, out, nullptr, out, out, out); }));
@@ -523,24 +524,27 @@ TEST_CASE("What cuDNN and cuBLAS do not take is Unsupported, and nothing is touc
 
     Pool2dProblem pp = cases::pool2d[3];
     pp.planes = rows;
-    CHECK(
-        throws_unsupported([&] { cudnn::table<MaxPool2dKernels<float>>()->forward(pp, in, out, nullptr); }));
     CHECK(throws_unsupported(
-        [&] { cudnn::table<MaxPool2dKernels<float>>()->backward(pp, in, in, in, nullptr, out); }));
-    CHECK(throws_unsupported([&] { cudnn::table<AvgPool2dKernels<float>>()->forward(pp, true, in, out); }));
-    CHECK(throws_unsupported([&] { cudnn::table<AvgPool2dKernels<float>>()->backward(pp, true, in, out); }));
+        [&] { cudnn::tables<MaxPool2dKernels>().of<float>()->forward(pp, in, out, nullptr); }));
     CHECK(throws_unsupported(
-        [&] { cudnn::table<GlobalAvgPool2dKernels<float>>()->forward(rows, 4, in, out); }));
+        [&] { cudnn::tables<MaxPool2dKernels>().of<float>()->backward(pp, in, in, in, nullptr, out); }));
     CHECK(throws_unsupported(
-        [&] { cudnn::table<GlobalAvgPool2dKernels<float>>()->backward(4, rows, in, out); }));
-    CHECK(throws_unsupported([&] { cudnn::table<LogSoftmaxKernels<float>>()->forward(rows, 4, in, out); }));
+        [&] { cudnn::tables<AvgPool2dKernels>().of<float>()->forward(pp, true, in, out); }));
     CHECK(throws_unsupported(
-        [&] { cudnn::table<LogSoftmaxKernels<float>>()->backward(4, rows, in, in, out); }));
+        [&] { cudnn::tables<AvgPool2dKernels>().of<float>()->backward(pp, true, in, out); }));
+    CHECK(throws_unsupported(
+        [&] { cudnn::tables<GlobalAvgPool2dKernels>().of<float>()->forward(rows, 4, in, out); }));
+    CHECK(throws_unsupported(
+        [&] { cudnn::tables<GlobalAvgPool2dKernels>().of<float>()->backward(4, rows, in, out); }));
+    CHECK(throws_unsupported(
+        [&] { cudnn::tables<LogSoftmaxKernels>().of<float>()->forward(rows, 4, in, out); }));
+    CHECK(throws_unsupported(
+        [&] { cudnn::tables<LogSoftmaxKernels>().of<float>()->backward(4, rows, in, in, out); }));
   }
   // Gradients where the statistics are given.
   CHECK(throws_unsupported([&] {
-    cudnn::table<BatchNormKernels<float>>()->backward(cases::batch_norm[0], false, in, in, in, in, in, in,
-                                                      out, out, out);
+    cudnn::tables<BatchNormKernels>().of<float>()->backward(cases::batch_norm[0], false, in, in, in, in, in,
+                                                            in, out, out, out);
   }));
 }
 
