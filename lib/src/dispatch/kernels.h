@@ -3,8 +3,10 @@
 
 #include <functional>
 #include <string_view>
+#include <type_traits>
 
 #include "core/no_memory.h"
+#include "core/tensor_impl.h"
 #include "dispatch/types.h"
 #include "kernelgrad/backend.h"
 #include "kernelgrad/tensor.h"
@@ -55,7 +57,7 @@ void with_table(Backend backend, const TensorOptions& like, const Use& use) {
 /// Runs a function of an operation's table for tensors `like` these:
 ///
 ///     run<Conv2dKernels>("forward", like, problem.description(),
-///                        [&]<class T>(const Conv2dKernels<T>& kernels) { kernels.forward(problem, ...); });
+///                        [&](const auto& kernels) { compute(kernels.forward, problem, input, ...); });
 ///
 /// `rehearse` where a call has effects that must not happen twice: see run_by_policy().
 template <template <class> class Kernels, class Run, class Rehearse>
@@ -74,5 +76,20 @@ Backend run(std::string_view function, const TensorOptions& like, const Descript
 }
 
 }  // namespace dispatch
+
+/// `argument` as a function takes it that has a parameter of that type.
+template <class Parameter, class Argument>
+decltype(auto) passed(const Argument& argument) {
+  if constexpr (std::is_same_v<Argument, Tensor>)
+    return raw<std::remove_const_t<std::remove_pointer_t<Parameter>>>(argument);
+  else
+    return (argument);
+}
+
+/// Calls a function of a table. A tensor stands for its elements, and for null where it is undefined.
+template <class... Parameters, class... Arguments>
+void compute(void (*function)(Parameters...), const Arguments&... arguments) {
+  function(passed<Parameters>(arguments)...);
+}
 
 }  // namespace kg

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "kernels/argmax.h"
 
-#include "core/tensor_impl.h"
 #include "dispatch/kernels.h"
 #include "kernelgrad/ops.h"
 #include "ops/check.h"
@@ -16,9 +15,7 @@ Tensor argmax(const Tensor& x) try {
   Tensor result = Tensor::empty({x.size(0)}, {.dtype = DType::int64, .device = x.device()});
   dispatch::run<kernels::ArgmaxKernels>(
       "forward", x.options(), Description().extents("", {x.size(0)}).extents(" rows of ", {x.size(1)}),
-      [&]<class T>(const kernels::ArgmaxKernels<T>& kernels) {
-        kernels.forward(x.size(0), x.size(1), raw<T>(x), raw<std::int64_t>(result));
-      });
+      [&](const auto& kernels) { compute(kernels.forward, x.size(0), x.size(1), x, result); });
   return result;
 } catch (const std::bad_alloc&) {
   no_memory("argmax");

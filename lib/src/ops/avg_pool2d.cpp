@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "kernels/avg_pool2d.h"
 
-#include "core/tensor_impl.h"
 #include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
 #include "ops/pool2d.h"
@@ -16,17 +15,15 @@ Tensor avg_pool2d(const Tensor& x, Pair kernel, const PoolOptions& options) try 
   Tensor output = Tensor::empty({x.size(0), x.size(1), problem.out_h(), problem.out_w()}, like);
   // Without images they could be larger than kernels can multiply.
   if (x.numel() > 0)
-    dispatch::run<kernels::AvgPool2dKernels>(
-        "forward", like, description, [&]<class T>(const kernels::AvgPool2dKernels<T>& kernels) {
-          kernels.forward(problem, count_include_pad, raw<T>(x), raw<T>(output));
-        });
+    dispatch::run<kernels::AvgPool2dKernels>("forward", like, description, [&](const auto& kernels) {
+      compute(kernels.forward, problem, count_include_pad, x, output);
+    });
   const auto rule = [=, input_shape = x.shape()](const BackwardCall& call) -> std::vector<Tensor> {
     Tensor gradient = Tensor::empty(input_shape, like);
     if (gradient.numel() > 0)
-      dispatch::run<kernels::AvgPool2dKernels>(
-          "backward", like, description, [&]<class T>(const kernels::AvgPool2dKernels<T>& kernels) {
-            kernels.backward(problem, count_include_pad, raw<T>(call.grad_output), raw<T>(gradient));
-          });
+      dispatch::run<kernels::AvgPool2dKernels>("backward", like, description, [&](const auto& kernels) {
+        compute(kernels.backward, problem, count_include_pad, call.grad_output, gradient);
+      });
     return {gradient};
   };
   return record("avg_pool2d", output, {x}, rule);

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <span>
 
-#include "core/tensor_impl.h"
 #include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
@@ -91,10 +90,9 @@ Tensor batch_norm(const Tensor& input, const Tensor& gamma, const Tensor& beta, 
   if (options.training) {
     // The statistics are left out when it is rehearsed: they must move once.
     const auto forward = [&](const Tensor& to_mean, const Tensor& to_var, const Tensor& to_count) {
-      return [&]<class T>(const kernels::BatchNormKernels<T>& kernels) {
-        kernels.forward_training(problem, raw<T>(input), raw<T>(gamma), raw<T>(beta), options.momentum,
-                                 raw<T>(to_mean), raw<T>(to_var), raw<std::int64_t>(to_count), raw<T>(mean),
-                                 raw<T>(inv_std), raw<T>(output));
+      return [&](const auto& kernels) {
+        compute(kernels.forward_training, problem, input, gamma, beta, options.momentum, to_mean, to_var,
+                to_count, mean, inv_std, output);
       };
     };
     const Tensor none;
@@ -103,9 +101,8 @@ Tensor batch_norm(const Tensor& input, const Tensor& gamma, const Tensor& beta, 
                                              forward(none, none, none));
   } else {
     dispatch::run<kernels::BatchNormKernels>(
-        "forward_inference", like, description, [&]<class T>(const kernels::BatchNormKernels<T>& kernels) {
-          kernels.forward_inference(problem, raw<T>(input), raw<T>(gamma), raw<T>(beta), raw<T>(mean),
-                                    raw<T>(running_var), raw<T>(inv_std), raw<T>(output));
+        "forward_inference", like, description, [&](const auto& kernels) {
+          compute(kernels.forward_inference, problem, input, gamma, beta, mean, running_var, inv_std, output);
         });
   }
   const bool saves_gamma = input.requires_grad() || problem.relu_after;
@@ -118,17 +115,16 @@ Tensor batch_norm(const Tensor& input, const Tensor& gamma, const Tensor& beta, 
     if (affine) gradients[1] = Tensor::empty(per_channel, like);
     if (affine) gradients[2] = Tensor::empty(per_channel, like);
     const Tensor scale = saved_gamma.unpack(call), shift = saved_beta.unpack(call);
-    dispatch::run<kernels::BatchNormKernels>(
-        "backward", like,
-        Description(description)
-            .note(", given statistics", !training)
-            .note(", no grad_input", !gradients[0].defined())
-            .note(", gamma not needed", affine && !scale.defined()),
-        [&]<class T>(const kernels::BatchNormKernels<T>& kernels) {
-          kernels.backward(problem, training, raw<T>(x), raw<T>(call.grad_output), raw<T>(scale),
-                           raw<T>(shift), raw<T>(mean), raw<T>(inv_std), raw<T>(gradients[0]),
-                           raw<T>(gradients[1]), raw<T>(gradients[2]));
-        });
+    dispatch::run<kernels::BatchNormKernels>("backward", like,
+                                             Description(description)
+                                                 .note(", given statistics", !training)
+                                                 .note(", no grad_input", !gradients[0].defined())
+                                                 .note(", gamma not needed", affine && !scale.defined()),
+                                             [&](const auto& kernels) {
+                                               compute(kernels.backward, problem, training, x,
+                                                       call.grad_output, scale, shift, mean, inv_std,
+                                                       gradients[0], gradients[1], gradients[2]);
+                                             });
     return gradients;
   };
   return record("batch_norm", output, {input, gamma, beta}, rule);

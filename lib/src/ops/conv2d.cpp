@@ -3,12 +3,12 @@
 
 #include <algorithm>
 
-#include "core/tensor_impl.h"
 #include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
 #include "ops/check.h"
 #include "ops/reduce.h"
+#include "ops/weighted_rule.h"
 
 namespace kg {
 
@@ -105,45 +105,11 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
   const TensorOptions like = input.options();
   Tensor output = Tensor::empty({problem.n, problem.c_out, problem.out_h(), problem.out_w()}, like);
   if (input.numel() == 0 || output.numel() == 0) return without_products(input, weight, bias, output.shape());
-  dispatch::run<kernels::Conv2dKernels>("forward", like, problem.description().note(", bias", bias.defined()),
-                                        [&]<class T>(const kernels::Conv2dKernels<T>& kernels) {
-                                          kernels.forward(problem, raw<T>(input), raw<T>(weight),
-                                                          raw<T>(bias), raw<T>(output));
-                                        });
-  // The weight's gradient needs the input and the other way round: each is saved only if the other's is
-  // wanted.
-  const bool with_bias = bias.defined();
-  const SavedTensor saved_input(weight.requires_grad() ? input : Tensor(), "input");
-  const SavedTensor saved_weight(input.requires_grad() ? weight : Tensor(), "weight");
-  const auto rule = [=](const BackwardCall& call) {
-    std::vector<Tensor> gradients(3);
-    const auto run = [&](std::string_view function, const auto& body) {
-      dispatch::run<kernels::Conv2dKernels>(function, like, problem.description(), body);
-    };
-    if (call.needs[0]) {
-      gradients[0] = Tensor::empty({problem.n, problem.c_in, problem.h, problem.w}, like);
-      const Tensor w = saved_weight.unpack(call);
-      run("backward_input", [&]<class T>(const kernels::Conv2dKernels<T>& kernels) {
-        kernels.backward_input(problem, raw<T>(call.grad_output), raw<T>(w), raw<T>(gradients[0]));
-      });
-    }
-    if (call.needs[1]) {
-      gradients[1] =
-          Tensor::empty({problem.c_out, problem.c_in / problem.groups, problem.k_h, problem.k_w}, like);
-      const Tensor x = saved_input.unpack(call);
-      run("backward_weight", [&]<class T>(const kernels::Conv2dKernels<T>& kernels) {
-        kernels.backward_weight(problem, raw<T>(x), raw<T>(call.grad_output), raw<T>(gradients[1]));
-      });
-    }
-    if (with_bias && call.needs[2]) {
-      gradients[2] = Tensor::empty({problem.c_out}, like);
-      run("backward_bias", [&]<class T>(const kernels::Conv2dKernels<T>& kernels) {
-        kernels.backward_bias(problem, raw<T>(call.grad_output), raw<T>(gradients[2]));
-      });
-    }
-    return gradients;
-  };
-  return record("conv2d", output, {input, weight, bias}, rule);
+  dispatch::run<kernels::Conv2dKernels>(
+      "forward", like, problem.description().note(", bias", bias.defined()),
+      [&](const auto& kernels) { compute(kernels.forward, problem, input, weight, bias, output); });
+  return record("conv2d", output, {input, weight, bias},
+                weighted_rule<kernels::Conv2dKernels>(problem, input, weight, bias));
 } catch (const std::bad_alloc&) {
   no_memory("conv2d");
 }

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include "core/tensor_impl.h"
 #include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
@@ -92,9 +91,8 @@ Tensor conv_transpose2d(const Tensor& input, const Tensor& weight, const Tensor&
     return has_products ? Tensor::empty(wanted, like) : Tensor::zeros(wanted, like);
   };
   const Tensor output = result_of(shape);
-  run("backward_input", [&]<class T>(const Conv2dKernels<T>& kernels) {
-    kernels.backward_input(problem, raw<T>(input), raw<T>(weight), raw<T>(output));
-  });
+  run("backward_input",
+      [&](const auto& kernels) { compute(kernels.backward_input, problem, input, weight, output); });
   const SavedTensor saved_input(weight.requires_grad() ? input : Tensor(), "input");
   const SavedTensor saved_weight(input.requires_grad() ? weight : Tensor(), "weight");
   const auto rule = [=, input_shape = input.shape(),
@@ -103,15 +101,15 @@ Tensor conv_transpose2d(const Tensor& input, const Tensor& weight, const Tensor&
     if (call.needs[0]) {
       gradients[0] = result_of(input_shape);
       const Tensor w = saved_weight.unpack(call);
-      run("forward", [&]<class T>(const Conv2dKernels<T>& kernels) {
-        kernels.forward(problem, raw<T>(call.grad_output), raw<T>(w), nullptr, raw<T>(gradients[0]));
+      run("forward", [&](const auto& kernels) {
+        compute(kernels.forward, problem, call.grad_output, w, nullptr, gradients[0]);
       });
     }
     if (call.needs[1]) {
       gradients[1] = result_of(weight_shape);
       const Tensor x = saved_input.unpack(call);
-      run("backward_weight", [&]<class T>(const Conv2dKernels<T>& kernels) {
-        kernels.backward_weight(problem, raw<T>(call.grad_output), raw<T>(x), raw<T>(gradients[1]));
+      run("backward_weight", [&](const auto& kernels) {
+        compute(kernels.backward_weight, problem, call.grad_output, x, gradients[1]);
       });
     }
     return gradients;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "kernels/cross_entropy.h"
 
-#include "core/tensor_impl.h"
 #include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
@@ -16,20 +15,17 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, Reduction reduc
   const TensorOptions like = logits.options();
   Tensor loss = Tensor::empty({}, like);
   const Description description = Description().extents("", {rows}).extents(" rows of ", {classes});
-  dispatch::run<kernels::CrossEntropyKernels>(
-      "forward", like, description, [&]<class T>(const kernels::CrossEntropyKernels<T>& kernels) {
-        kernels.forward(rows, classes, scale, raw<T>(logits), raw<std::int64_t>(targets), raw<T>(loss));
-      });
+  dispatch::run<kernels::CrossEntropyKernels>("forward", like, description, [&](const auto& kernels) {
+    compute(kernels.forward, rows, classes, scale, logits, targets, loss);
+  });
   const auto rule = [=, saved_logits = SavedTensor(logits, "logits"),
                      saved_labels =
                          SavedTensor(targets, "labels")](const BackwardCall& call) -> std::vector<Tensor> {
     Tensor gradient = Tensor::empty({rows, classes}, like);
     const Tensor x = saved_logits.unpack(call), y = saved_labels.unpack(call);
-    dispatch::run<kernels::CrossEntropyKernels>(
-        "backward", like, description, [&]<class T>(const kernels::CrossEntropyKernels<T>& kernels) {
-          kernels.backward(rows, classes, scale, raw<T>(call.grad_output), raw<T>(x), raw<std::int64_t>(y),
-                           raw<T>(gradient));
-        });
+    dispatch::run<kernels::CrossEntropyKernels>("backward", like, description, [&](const auto& kernels) {
+      compute(kernels.backward, rows, classes, scale, call.grad_output, x, y, gradient);
+    });
     return {gradient};
   };
   return record("cross_entropy", loss, {logits}, rule);

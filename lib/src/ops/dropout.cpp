@@ -2,7 +2,6 @@
 #include "kernels/dropout.h"
 
 #include "core/capture.h"
-#include "core/tensor_impl.h"
 #include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
@@ -33,9 +32,7 @@ Tensor dropout(const Tensor& x, double p, Generator& generator) try {
     Tensor result = Tensor::empty(input.shape(), input.options());
     dispatch::run<kernels::DropoutKernels>(
         "apply", input.options(), Description().extents("", {input.numel()}),
-        [&]<class T>(const kernels::DropoutKernels<T>& kernels) {
-          kernels.apply(problem, input.numel(), raw<T>(input), raw<T>(result));
-        });
+        [&](const auto& kernels) { compute(kernels.apply, problem, input.numel(), input, result); });
     return result;
   };
   return record("dropout", apply(x), {x}, [apply](const BackwardCall& call) -> std::vector<Tensor> {

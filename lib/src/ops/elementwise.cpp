@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "core/tensor_impl.h"
 #include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
@@ -80,22 +79,19 @@ template <class Function>
 Tensor apply(const Function& function, const Tensor& x) try {
   check::is_floating({Function::name, "input", x});
   Tensor output = Tensor::empty(x.shape(), x.options());
-  dispatch::run<ElementwiseKernels>(Function::name, x.options(), count_of(x),
-                                    [&]<class T>(const ElementwiseKernels<T>& kernels) {
-                                      kernels.unary(function, x.numel(), raw<T>(x), raw<T>(output));
-                                    });
+  dispatch::run<ElementwiseKernels>(Function::name, x.options(), count_of(x), [&](const auto& kernels) {
+    compute(kernels.unary, function, x.numel(), x, output);
+  });
   const SavedTensor saved = Function::saves == Saves::input    ? SavedTensor(x, "input")
                             : Function::saves == Saves::output ? SavedTensor(output, "output")
                                                                : SavedTensor(Tensor(), "nothing");
   const auto rule = [=](const BackwardCall& call) -> std::vector<Tensor> {
     const Tensor known = saved.unpack(call), &grad_output = call.grad_output;
     Tensor gradient = Tensor::empty(grad_output.shape(), grad_output.options());
-    dispatch::run<ElementwiseKernels>(Function::name, gradient.options(),
-                                      count_of(gradient).note(", backward"),
-                                      [&]<class T>(const ElementwiseKernels<T>& kernels) {
-                                        kernels.unary_backward(function, gradient.numel(), raw<T>(known),
-                                                               raw<T>(grad_output), raw<T>(gradient));
-                                      });
+    dispatch::run<ElementwiseKernels>(
+        Function::name, gradient.options(), count_of(gradient).note(", backward"), [&](const auto& kernels) {
+          compute(kernels.unary_backward, function, gradient.numel(), known, grad_output, gradient);
+        });
     return {gradient};
   };
   return record(Function::name, output, {x}, rule);
@@ -116,9 +112,8 @@ Tensor operand_gradient(const Function& function, bool of_first, const Tensor& s
   dispatch::run<ElementwiseKernels>(
       Function::name, gradient.options(),
       problem.description().note(of_first ? ", backward of the first" : ", backward of the second"),
-      [&]<class T>(const ElementwiseKernels<T>& kernels) {
-        kernels.binary_backward(function, problem, of_first, raw<T>(a), raw<T>(b), raw<T>(grad_output),
-                                raw<T>(gradient));
+      [&](const auto& kernels) {
+        compute(kernels.binary_backward, function, problem, of_first, a, b, grad_output, gradient);
       });
   return gradient;
 }
@@ -129,11 +124,9 @@ Tensor combine(const Function& function, const Tensor& a, const Tensor& b) try {
   Tensor output = Tensor::empty(shape, a.options());
   if (output.numel() > 0) {
     const BroadcastProblem problem = broadcast_problem(a.shape(), b.shape(), shape);
-    dispatch::run<ElementwiseKernels>(Function::name, a.options(), problem.description(),
-                                      [&]<class T>(const ElementwiseKernels<T>& kernels) {
-                                        kernels.binary(function, problem, raw<T>(a), raw<T>(b),
-                                                       raw<T>(output));
-                                      });
+    dispatch::run<ElementwiseKernels>(
+        Function::name, a.options(), problem.description(),
+        [&](const auto& kernels) { compute(kernels.binary, function, problem, a, b, output); });
   }
   const bool saves_a = Function::saves_first(a.requires_grad(), b.requires_grad()),
              saves_b = Function::saves_second(a.requires_grad(), b.requires_grad());
@@ -155,17 +148,14 @@ Tensor combine(const Function& function, const Tensor& a, const Tensor& b) try {
 }  // namespace
 
 void fill(Tensor& x, double value) {
-  dispatch::run<ElementwiseKernels>(
-      "fill", x.options(), count_of(x),
-      [&]<class T>(const ElementwiseKernels<T>& kernels) { kernels.fill(x.numel(), value, raw<T>(x)); });
+  dispatch::run<ElementwiseKernels>("fill", x.options(), count_of(x),
+                                    [&](const auto& kernels) { compute(kernels.fill, x.numel(), value, x); });
 }
 
 void accumulate(const Tensor& x, Tensor& sum) {
-  dispatch::run<ElementwiseKernels>("accumulate", x.options(), count_of(x),
-                                    [&]<class T>(const ElementwiseKernels<T>& kernels) {
-                                      kernels.binary(kernels::Add(), BroadcastProblem::flat(x.numel()),
-                                                     raw<T>(sum), raw<T>(x), raw<T>(sum));
-                                    });
+  dispatch::run<ElementwiseKernels>("accumulate", x.options(), count_of(x), [&](const auto& kernels) {
+    compute(kernels.binary, kernels::Add(), BroadcastProblem::flat(x.numel()), sum, x, sum);
+  });
 }
 
 Tensor relu(const Tensor& x) { return apply(kernels::Relu(), x); }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "kernels/global_avg_pool2d.h"
 
-#include "core/tensor_impl.h"
 #include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
@@ -20,16 +19,14 @@ Tensor global_avg_pool2d(const Tensor& x) try {
   const TensorOptions like = x.options();
   Tensor output = Tensor::empty({x.size(0), x.size(1), 1, 1}, like);
   const Description description = Description().extents("", {planes}).extents(" planes of ", {plane});
-  dispatch::run<kernels::GlobalAvgPool2dKernels>(
-      "forward", like, description, [&]<class T>(const kernels::GlobalAvgPool2dKernels<T>& kernels) {
-        kernels.forward(planes, plane, raw<T>(x), raw<T>(output));
-      });
+  dispatch::run<kernels::GlobalAvgPool2dKernels>("forward", like, description, [&](const auto& kernels) {
+    compute(kernels.forward, planes, plane, x, output);
+  });
   const auto rule = [=, input_shape = x.shape()](const BackwardCall& call) -> std::vector<Tensor> {
     Tensor gradient = Tensor::empty(input_shape, like);
-    dispatch::run<kernels::GlobalAvgPool2dKernels>(
-        "backward", like, description, [&]<class T>(const kernels::GlobalAvgPool2dKernels<T>& kernels) {
-          kernels.backward(planes, plane, raw<T>(call.grad_output), raw<T>(gradient));
-        });
+    dispatch::run<kernels::GlobalAvgPool2dKernels>("backward", like, description, [&](const auto& kernels) {
+      compute(kernels.backward, planes, plane, call.grad_output, gradient);
+    });
     return {gradient};
   };
   return record("global_avg_pool2d", output, {x}, rule);

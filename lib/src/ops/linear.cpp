@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "kernels/linear.h"
 
-#include "core/tensor_impl.h"
 #include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
 #include "ops/check.h"
+#include "ops/weighted_rule.h"
 
 namespace kg {
 
@@ -35,42 +35,11 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) try
       .rows = rows, .in_features = weight.size(1), .out_features = weight.size(0)};
   const TensorOptions like = input.options();
   Tensor output = Tensor::empty(output_shape, like);
-  dispatch::run<kernels::LinearKernels>("forward", like, problem.description().note(", bias", bias.defined()),
-                                        [&]<class T>(const kernels::LinearKernels<T>& kernels) {
-                                          kernels.forward(problem, raw<T>(input), raw<T>(weight),
-                                                          raw<T>(bias), raw<T>(output));
-                                        });
-  const bool with_bias = bias.defined();
-  const SavedTensor saved_input(weight.requires_grad() ? input : Tensor(), "input");
-  const SavedTensor saved_weight(input.requires_grad() ? weight : Tensor(), "weight");
-  const auto rule = [=, input_shape = input.shape()](const BackwardCall& call) {
-    std::vector<Tensor> gradients(3);
-    const auto run = [&](std::string_view function, const auto& body) {
-      dispatch::run<kernels::LinearKernels>(function, like, problem.description(), body);
-    };
-    if (call.needs[0]) {
-      gradients[0] = Tensor::empty(input_shape, like);
-      const Tensor w = saved_weight.unpack(call);
-      run("backward_input", [&]<class T>(const kernels::LinearKernels<T>& kernels) {
-        kernels.backward_input(problem, raw<T>(call.grad_output), raw<T>(w), raw<T>(gradients[0]));
-      });
-    }
-    if (call.needs[1]) {
-      gradients[1] = Tensor::empty({problem.out_features, problem.in_features}, like);
-      const Tensor x = saved_input.unpack(call);
-      run("backward_weight", [&]<class T>(const kernels::LinearKernels<T>& kernels) {
-        kernels.backward_weight(problem, raw<T>(x), raw<T>(call.grad_output), raw<T>(gradients[1]));
-      });
-    }
-    if (with_bias && call.needs[2]) {
-      gradients[2] = Tensor::empty({problem.out_features}, like);
-      run("backward_bias", [&]<class T>(const kernels::LinearKernels<T>& kernels) {
-        kernels.backward_bias(problem, raw<T>(call.grad_output), raw<T>(gradients[2]));
-      });
-    }
-    return gradients;
-  };
-  return record("linear", output, {input, weight, bias}, rule);
+  dispatch::run<kernels::LinearKernels>(
+      "forward", like, problem.description().note(", bias", bias.defined()),
+      [&](const auto& kernels) { compute(kernels.forward, problem, input, weight, bias, output); });
+  return record("linear", output, {input, weight, bias},
+                weighted_rule<kernels::LinearKernels>(problem, input, weight, bias));
 } catch (const std::bad_alloc&) {
   no_memory("linear");
 }

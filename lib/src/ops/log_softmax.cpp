@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "kernels/log_softmax.h"
 
-#include "core/tensor_impl.h"
 #include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
@@ -18,18 +17,16 @@ Tensor log_softmax(const Tensor& x) try {
   const TensorOptions like = x.options();
   Tensor output = Tensor::empty(x.shape(), like);
   const Description description = Description().extents("", {rows}).extents(" rows of ", {classes});
-  dispatch::run<kernels::LogSoftmaxKernels>("forward", like, description,
-                                            [&]<class T>(const kernels::LogSoftmaxKernels<T>& kernels) {
-                                              kernels.forward(rows, classes, raw<T>(x), raw<T>(output));
-                                            });
+  dispatch::run<kernels::LogSoftmaxKernels>("forward", like, description, [&](const auto& kernels) {
+    compute(kernels.forward, rows, classes, x, output);
+  });
   const auto rule = [=,
                      saved = SavedTensor(output, "output")](const BackwardCall& call) -> std::vector<Tensor> {
     const Tensor result = saved.unpack(call);
     Tensor gradient = Tensor::empty(result.shape(), like);
-    dispatch::run<kernels::LogSoftmaxKernels>(
-        "backward", like, description, [&]<class T>(const kernels::LogSoftmaxKernels<T>& kernels) {
-          kernels.backward(rows, classes, raw<T>(result), raw<T>(call.grad_output), raw<T>(gradient));
-        });
+    dispatch::run<kernels::LogSoftmaxKernels>("backward", like, description, [&](const auto& kernels) {
+      compute(kernels.backward, rows, classes, result, call.grad_output, gradient);
+    });
     return {gradient};
   };
   return record("log_softmax", output, {x}, rule);

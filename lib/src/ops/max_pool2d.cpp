@@ -3,7 +3,6 @@
 
 #include <limits>
 
-#include "core/tensor_impl.h"
 #include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
 #include "ops/pool2d.h"
@@ -16,18 +15,17 @@ namespace {
 /// Sets `argmax` if it is where the winners were, and leaves it undefined if it is input and output.
 Backend run_forward(const kernels::Pool2dProblem& problem, const Tensor& x, const Tensor& output,
                     Tensor& argmax) {
-  const auto forward = [&]<class T>(const kernels::MaxPool2dKernels<T>& kernels) {
+  const auto forward = [&](const auto& kernels) {
     argmax = kernels.uses_argmax
                  ? Tensor::empty(output.shape(), {.dtype = DType::int32, .device = x.device()})
                  : Tensor();
-    kernels.forward(problem, raw<T>(x), raw<T>(output), raw<std::int32_t>(argmax));
+    compute(kernels.forward, problem, x, output, argmax);
   };
   // The output stands in for a gradient of its shape.
-  const auto rehearse = [&]<class T>(const kernels::MaxPool2dKernels<T>& kernels) {
+  const auto rehearse = [&](const auto& kernels) {
     forward(kernels);
     const Tensor grad_input = Tensor::empty(x.shape(), x.options());
-    kernels.backward(problem, raw<T>(x), raw<T>(output), raw<T>(output), raw<std::int32_t>(argmax),
-                     raw<T>(grad_input));
+    compute(kernels.backward, problem, x, output, output, argmax, grad_input);
   };
   return dispatch::run<kernels::MaxPool2dKernels>("forward and backward", x.options(), problem.description(),
                                                   forward, rehearse);
@@ -49,11 +47,9 @@ Tensor max_pool2d(const Tensor& x, Pair kernel, const PoolOptions& options) try 
                      like = x.options()](const BackwardCall& call) -> std::vector<Tensor> {
     Tensor gradient = Tensor::empty(input_shape, like);
     const Tensor before = input.unpack(call), after = result.unpack(call);
-    dispatch::with_table<kernels::MaxPool2dKernels>(
-        backend, like, [&]<class T>(const kernels::MaxPool2dKernels<T>& kernels) {
-          kernels.backward(problem, raw<T>(before), raw<T>(after), raw<T>(call.grad_output),
-                           raw<std::int32_t>(argmax), raw<T>(gradient));
-        });
+    dispatch::with_table<kernels::MaxPool2dKernels>(backend, like, [&](const auto& kernels) {
+      compute(kernels.backward, problem, before, after, call.grad_output, argmax, gradient);
+    });
     return {gradient};
   };
   return record("max_pool2d", output, {x}, rule);

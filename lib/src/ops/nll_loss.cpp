@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "kernels/nll_loss.h"
 
-#include "core/tensor_impl.h"
 #include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
@@ -16,20 +15,16 @@ Tensor nll_loss(const Tensor& log_probabilities, const Tensor& labels, Reduction
   const TensorOptions like = log_probabilities.options();
   Tensor loss = Tensor::empty({}, like);
   const Description description = Description().extents("", {rows}).extents(" rows of ", {classes});
-  dispatch::run<kernels::NllLossKernels>("forward", like, description,
-                                         [&]<class T>(const kernels::NllLossKernels<T>& kernels) {
-                                           kernels.forward(rows, classes, scale, raw<T>(log_probabilities),
-                                                           raw<std::int64_t>(targets), raw<T>(loss));
-                                         });
+  dispatch::run<kernels::NllLossKernels>("forward", like, description, [&](const auto& kernels) {
+    compute(kernels.forward, rows, classes, scale, log_probabilities, targets, loss);
+  });
   const auto rule = [=, saved_labels =
                             SavedTensor(targets, "labels")](const BackwardCall& call) -> std::vector<Tensor> {
     Tensor gradient = Tensor::empty({rows, classes}, like);
     const Tensor y = saved_labels.unpack(call);
-    dispatch::run<kernels::NllLossKernels>("backward", like, description,
-                                           [&]<class T>(const kernels::NllLossKernels<T>& kernels) {
-                                             kernels.backward(rows, classes, scale, raw<T>(call.grad_output),
-                                                              raw<std::int64_t>(y), raw<T>(gradient));
-                                           });
+    dispatch::run<kernels::NllLossKernels>("backward", like, description, [&](const auto& kernels) {
+      compute(kernels.backward, rows, classes, scale, call.grad_output, y, gradient);
+    });
     return {gradient};
   };
   return record("nll_loss", loss, {log_probabilities}, rule);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "ops/reduce.h"
 
-#include "core/tensor_impl.h"
 #include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
@@ -23,10 +22,9 @@ Tensor reduce_sum(const Tensor& x, const std::vector<bool>& kept, double scale) 
     problem.output_count *= output_shape[d];
   }
   Tensor output = Tensor::empty(std::move(output_shape), like);
-  dispatch::run<kernels::ReduceKernels>("sum", like, problem.description(),
-                                        [&]<class T>(const kernels::ReduceKernels<T>& kernels) {
-                                          kernels.sum(problem, scale, raw<T>(x), raw<T>(output));
-                                        });
+  dispatch::run<kernels::ReduceKernels>("sum", like, problem.description(), [&](const auto& kernels) {
+    compute(kernels.sum, problem, scale, x, output);
+  });
   return output;
 }
 
