@@ -33,6 +33,34 @@ struct BroadcastProblem {
   }
 };
 
+/// A broadcast problem as rows, with as few dimensions as it can be described with: dimensions that both
+/// operands walk through in one stride are one. Two tensors of one shape are a single row; [n, c, h, w] with
+/// [c, 1, 1] has a row for each image and channel.
+struct BroadcastRows {
+  struct Dimension {
+    std::int64_t extent, a_stride, b_stride;
+  };
+  Dimension row{1, 0, 0};
+  int outer_rank = 0;
+  Dimension outer[max_rank] = {};  ///< outermost first
+  std::int64_t rows = 1;
+
+  explicit BroadcastRows(const BroadcastProblem& p) {
+    for (std::size_t d = 0; d < static_cast<std::size_t>(p.rank); ++d) {
+      const Dimension next{p.shape[d], p.a_strides[d], p.b_strides[d]};
+      if (next.extent == 1) continue;
+      const bool merges =
+          row.a_stride == next.extent * next.a_stride && row.b_stride == next.extent * next.b_stride;
+      if (row.extent != 1 && !merges) {
+        outer[outer_rank++] = row;
+        rows *= row.extent;
+        row.extent = 1;
+      }
+      row = {row.extent * next.extent, next.a_stride, next.b_stride};
+    }
+  }
+};
+
 template <class T>
 struct ElementwiseKernels {
   static constexpr std::string_view operation = "elementwise";

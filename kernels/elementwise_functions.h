@@ -261,101 +261,6 @@ struct Clamp {
   }
 };
 
-/// x + number.
-struct AddNumber {
-  static constexpr const char* name = "add";
-  static constexpr Saves saves = Saves::nothing;
-  double number = 1;
-  template <class T>
-  KG_HOST_DEVICE T operator()(T x) const {
-    return x + static_cast<T>(number);
-  }
-  template <class T>
-  KG_HOST_DEVICE T gradient(T grad_output, T) const {
-    return grad_output;
-  }
-};
-
-/// x - number.
-struct SubtractNumber {
-  static constexpr const char* name = "sub";
-  static constexpr Saves saves = Saves::nothing;
-  double number = 1;
-  template <class T>
-  KG_HOST_DEVICE T operator()(T x) const {
-    return x - static_cast<T>(number);
-  }
-  template <class T>
-  KG_HOST_DEVICE T gradient(T grad_output, T) const {
-    return grad_output;
-  }
-};
-
-/// number - x.
-struct SubtractFrom {
-  static constexpr const char* name = "sub";
-  static constexpr Saves saves = Saves::nothing;
-  double number = 1;
-  template <class T>
-  KG_HOST_DEVICE T operator()(T x) const {
-    return static_cast<T>(number) - x;
-  }
-  template <class T>
-  KG_HOST_DEVICE T gradient(T grad_output, T) const {
-    return -grad_output;
-  }
-};
-
-/// x * number.
-struct MultiplyBy {
-  static constexpr const char* name = "mul";
-  static constexpr Saves saves = Saves::nothing;
-  double number = 1;
-  template <class T>
-  KG_HOST_DEVICE T operator()(T x) const {
-    return static_cast<T>(number) * x;
-  }
-  template <class T>
-  KG_HOST_DEVICE T gradient(T grad_output, T) const {
-    return static_cast<T>(number) * grad_output;
-  }
-};
-
-/// x / number.
-struct DivideBy {
-  static constexpr const char* name = "div";
-  static constexpr Saves saves = Saves::nothing;
-  double number = 1;
-  template <class T>
-  KG_HOST_DEVICE T operator()(T x) const {
-    return x / static_cast<T>(number);
-  }
-  template <class T>
-  KG_HOST_DEVICE T gradient(T grad_output, T) const {
-    return grad_output / static_cast<T>(number);
-  }
-};
-
-/// number / x.
-struct DivideInto {
-  static constexpr const char* name = "div";
-  static constexpr Saves saves = Saves::input;
-  double number = 1;
-  template <class T>
-  KG_HOST_DEVICE T operator()(T x) const {
-    return static_cast<T>(number) / x;
-  }
-  template <class T>
-  KG_HOST_DEVICE T gradient(T grad_output, T x) const {
-    return -grad_output * (static_cast<T>(number) / x) / x;
-  }
-};
-
-/// Every function of one element.
-using UnaryFunction = std::variant<Relu, LeakyRelu, Elu, Sigmoid, Tanh, Softplus, Gelu, Silu, Hardswish, Exp,
-                                   Log, Sqrt, Square, Abs, Neg, Pow, Clamp, AddNumber, SubtractNumber,
-                                   SubtractFrom, MultiplyBy, DivideBy, DivideInto>;
-
 /// Functions of two elements have two gradients. Where one is the gradient that comes in, unchanged, no
 /// kernel runs for it: passes_first and passes_second say so. saves_first and saves_second say whether an
 /// operand is read for the gradients that are wanted, of the first and of the second.
@@ -458,6 +363,51 @@ struct Extreme {
 };
 using Maximum = Extreme<true>;
 using Minimum = Extreme<false>;
+
+/// A function of two elements with a number in the place of one: x - number, or number - x.
+template <class Function, bool number_first>
+struct WithNumber {
+  static constexpr const char* name = Function::name;
+  static constexpr Saves saves = Saves::nothing;
+  static_assert(!(number_first ? Function::saves_second(false, true) : Function::saves_first(true, false)));
+  double number = 1;
+  template <class T>
+  KG_HOST_DEVICE T operator()(T x) const {
+    const T y = static_cast<T>(number);
+    return number_first ? Function()(y, x) : Function()(x, y);
+  }
+  template <class T>
+  KG_HOST_DEVICE T gradient(T grad_output, T x) const {
+    const T y = static_cast<T>(number);
+    return number_first ? Function().gradient_second(grad_output, y, x)
+                        : Function().gradient_first(grad_output, x, y);
+  }
+};
+using AddNumber = WithNumber<Add, false>;
+using SubtractNumber = WithNumber<Sub, false>;
+using SubtractFrom = WithNumber<Sub, true>;
+using MultiplyBy = WithNumber<Mul, true>;
+using DivideBy = WithNumber<Div, false>;
+
+/// number / x. The gradient is rounded otherwise than Div's, so this is no WithNumber.
+struct DivideInto {
+  static constexpr const char* name = "div";
+  static constexpr Saves saves = Saves::input;
+  double number = 1;
+  template <class T>
+  KG_HOST_DEVICE T operator()(T x) const {
+    return static_cast<T>(number) / x;
+  }
+  template <class T>
+  KG_HOST_DEVICE T gradient(T grad_output, T x) const {
+    return -grad_output * (static_cast<T>(number) / x) / x;
+  }
+};
+
+/// Every function of one element.
+using UnaryFunction = std::variant<Relu, LeakyRelu, Elu, Sigmoid, Tanh, Softplus, Gelu, Silu, Hardswish, Exp,
+                                   Log, Sqrt, Square, Abs, Neg, Pow, Clamp, AddNumber, SubtractNumber,
+                                   SubtractFrom, MultiplyBy, DivideBy, DivideInto>;
 
 /// Every function of two elements.
 using BinaryFunction = std::variant<Add, Sub, Mul, Div, Maximum, Minimum>;

@@ -67,7 +67,7 @@ template <class T>
 void normalize(const BatchNormProblem& p, const std::vector<Channel<T>>& channels, const T* input,
                T* output) {
   note_variant(simd_level());
-  const PlaneLoops<T>& loops = plane_loops<T>();
+  const PlaneLoops<T>& loops = *plane_loops().of<T>();
   for_pieces(p, [&](std::size_t, const Piece& piece) {
     T* result = output + piece.first;
     loops.normalize(channels[static_cast<std::size_t>(piece.channel)], input + piece.first, piece.count,
@@ -102,7 +102,7 @@ void forward_training(const BatchNormProblem& p, const T* input, const T* gamma,
                       double momentum, T* running_mean, T* running_var, std::int64_t* num_batches_tracked,
                       T* mean, T* inv_std, T* output) {
   note_variant(simd_level());
-  const PlaneLoops<T>& loops = plane_loops<T>();
+  const PlaneLoops<T>& loops = *plane_loops().of<T>();
   std::vector<Moments> pieces(static_cast<std::size_t>(piece_count(p)));
   for_pieces(p, [&](std::size_t i, const Piece& piece) {
     pieces[i] = loops.moments(input + piece.first, piece.count, p.relu_before);
@@ -136,7 +136,7 @@ void backward(const BatchNormProblem& p, bool batch_statistics, const T* input, 
               const T* gamma, const T* beta, const T* mean, const T* inv_std, T* grad_input, T* grad_gamma,
               T* grad_beta) {
   note_variant(simd_level());
-  const PlaneLoops<T>& loops = plane_loops<T>();
+  const PlaneLoops<T>& loops = *plane_loops().of<T>();
   const std::vector<Channel<T>> channels = channels_of(p, gamma, beta, mean, inv_std);
   // The gradient behind dropout waits for the second pass where the result will stand: the mask is drawn
   // once.

@@ -149,16 +149,10 @@ void input_gradient(const Channel<T>& channel, T mean_plain, T mean_normalized, 
   });
 }
 
-const PlaneLoops<float>& float_loops() {
-  static constexpr PlaneLoops<float> loops{moments<float>, normalize<float>, gradient_sums<float>,
-                                           input_gradient<float>};
-  return loops;
-}
-const PlaneLoops<double>& double_loops() {
-  static constexpr PlaneLoops<double> loops{moments<double>, normalize<double>, gradient_sums<double>,
-                                            input_gradient<double>};
-  return loops;
-}
+template <class T>
+constexpr PlaneLoops<T> loops{moments<T>, normalize<T>, gradient_sums<T>, input_gradient<T>};
+
+Tables<PlaneLoops> tables_of_loops() { return {&loops<float>, &loops<double>}; }
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
@@ -168,17 +162,9 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace kg::kernels::cpu {
 
-HWY_EXPORT(float_loops);
-HWY_EXPORT(double_loops);
+HWY_EXPORT(tables_of_loops);
 
-template <>
-const PlaneLoops<float>& plane_loops() {
-  return HWY_DYNAMIC_DISPATCH(float_loops)();
-}
-template <>
-const PlaneLoops<double>& plane_loops() {
-  return HWY_DYNAMIC_DISPATCH(double_loops)();
-}
+Tables<PlaneLoops> plane_loops() { return HWY_DYNAMIC_DISPATCH(tables_of_loops)(); }
 
 }  // namespace kg::kernels::cpu
 #endif

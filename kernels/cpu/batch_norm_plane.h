@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "kernels/table.h"
+
 /// The inner loops of batch normalisation, in SIMD: each over one plane, the pixels of one channel of one
 /// image.
 
@@ -38,7 +40,6 @@ struct PlaneLoops {
 };
 
 /// The loops for the best instruction set that this processor has.
-template <class T>
-const PlaneLoops<T>& plane_loops();
+Tables<PlaneLoops> plane_loops();
 
 }  // namespace kg::kernels::cpu

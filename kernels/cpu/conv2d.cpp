@@ -8,7 +8,6 @@
 
 #include "kernelgrad/error.h"
 #include "kernels/cpu/conv2d_direct.h"
-#include "kernels/cpu/copy_rows.h"
 #include "kernels/cpu/correlate.h"
 #include "kernels/cpu/scratch.h"
 #include "kernels/cpu/simd_level.h"
@@ -166,13 +165,13 @@ struct InputLayout {
     std::fill(packed + inside.end * pitch, packed + plane, T(0));
     const T* first = image + rows.input_row(row_phase, inside.begin) * w;
     if (columns.axis.stride == 1)
-      return copy_rows(RowCopy<T>{.from = first,
-                                  .from_pitch = rows.axis.stride * w,
-                                  .to = packed + inside.begin * pitch,
-                                  .to_pitch = pitch,
-                                  .rows = inside.end - inside.begin,
-                                  .width = w,
-                                  .gap = gap});
+      return convolution_loops().of<T>()->copy_rows({.from = first,
+                                                     .from_pitch = rows.axis.stride * w,
+                                                     .to = packed + inside.begin * pitch,
+                                                     .to_pitch = pitch,
+                                                     .rows = inside.end - inside.begin,
+                                                     .width = w,
+                                                     .gap = gap});
     const Range across = columns.inside(column_phase);
     for (std::int64_t r = inside.begin; r < inside.end; ++r, first += rows.axis.stride * w) {
       T* row = packed + r * pitch;
@@ -240,7 +239,7 @@ bool takes_direct(const Conv2dProblem& p) {
 
 template <class T>
 void forward(const Conv2dProblem& p, const T* input, const T* weight, const T* bias, T* output) {
-  if (takes_direct(p)) return conv2d_forward_direct(p, input, weight, bias, output);
+  if (takes_direct(p)) return conv2d_direct().of<T>()->forward(p, input, weight, bias, output);
   const InputLayout layout(p);
   check_row<T>(layout.pitch);
   const std::int64_t channels = p.c_out / p.groups, out_h = p.out_h(), out_w = p.out_w();
@@ -256,16 +255,16 @@ void forward(const Conv2dProblem& p, const T* input, const T* weight, const T* b
       layout.pack(source, packed);
       source = packed;
     }
-    correlate(Correlation<T>{.source = source,
-                             .offsets = layout.offsets.data(),
-                             .taps = layout.taps(),
-                             .weights = weights[static_cast<std::size_t>(g)].data(),
-                             .bias = bias ? bias + g * channels : nullptr,
-                             .channels = channels,
-                             .rows = out_h,
-                             .width = out_w,
-                             .pitch = layout.pitch,
-                             .output = output + (n * p.c_out + g * channels) * out_h * out_w});
+    convolution_loops().of<T>()->correlate({.source = source,
+                                            .offsets = layout.offsets.data(),
+                                            .taps = layout.taps(),
+                                            .weights = weights[static_cast<std::size_t>(g)].data(),
+                                            .bias = bias ? bias + g * channels : nullptr,
+                                            .channels = channels,
+                                            .rows = out_h,
+                                            .width = out_w,
+                                            .pitch = layout.pitch,
+                                            .output = output + (n * p.c_out + g * channels) * out_h * out_w});
   });
 }
 
@@ -293,13 +292,13 @@ struct GradientLayout {
     for (std::int64_t o = 0; o < channels; ++o, packed += plane) {
       T* first = packed + rows.before * pitch;
       std::fill(packed, first, T(0));
-      copy_rows(RowCopy<T>{.from = gradient + o * out_h * out_w,
-                           .from_pitch = out_w,
-                           .to = first,
-                           .to_pitch = pitch,
-                           .rows = out_h,
-                           .width = out_w,
-                           .gap = gap});
+      convolution_loops().of<T>()->copy_rows({.from = gradient + o * out_h * out_w,
+                                              .from_pitch = out_w,
+                                              .to = first,
+                                              .to_pitch = pitch,
+                                              .rows = out_h,
+                                              .width = out_w,
+                                              .gap = gap});
       std::fill(first + out_h * pitch, packed + plane, T(0));
     }
     std::fill(packed, packed + gap + correlate_slack, T(0));
@@ -353,7 +352,7 @@ void scatter(const Conv2dProblem& p, const GradientPhase<T>& phase, const T* com
 
 template <class T>
 void backward_input(const Conv2dProblem& p, const T* grad_output, const T* weight, T* grad_input) {
-  if (takes_direct(p)) return conv2d_backward_input_direct(p, grad_output, weight, grad_input);
+  if (takes_direct(p)) return conv2d_direct().of<T>()->backward_input(p, grad_output, weight, grad_input);
   const GradientLayout layout(p);
   check_row<T>(layout.pitch);
   const std::int64_t c_in = p.c_in / p.groups;
@@ -370,16 +369,16 @@ void backward_input(const Conv2dProblem& p, const T* grad_output, const T* weigh
     T* image = grad_input + (n * p.c_in + g * c_in) * p.h * p.w;
     for (const GradientPhase<T>& phase : phases) {
       T* computed = one_phase ? image : output_memory.reserve(c_in * phase.rows * phase.columns);
-      correlate(Correlation<T>{.source = packed,
-                               .offsets = phase.offsets.data(),
-                               .taps = phase.taps(),
-                               .weights = phase.weights.data() + g * phase.taps() * c_in,
-                               .bias = nullptr,
-                               .channels = c_in,
-                               .rows = phase.rows,
-                               .width = phase.columns,
-                               .pitch = layout.pitch,
-                               .output = computed});
+      convolution_loops().of<T>()->correlate({.source = packed,
+                                              .offsets = phase.offsets.data(),
+                                              .taps = phase.taps(),
+                                              .weights = phase.weights.data() + g * phase.taps() * c_in,
+                                              .bias = nullptr,
+                                              .channels = c_in,
+                                              .rows = phase.rows,
+                                              .width = phase.columns,
+                                              .pitch = layout.pitch,
+                                              .output = computed});
       for (std::int64_t c = 0; c < c_in && !one_phase; ++c)
         scatter(p, phase, computed + c * phase.rows * phase.columns, image + c * p.h * p.w);
     }
@@ -393,22 +392,22 @@ void pack_gradient(const Conv2dProblem& p, const T* gradient, std::int64_t plane
                    T* packed, std::int64_t packed_plane) {
   const std::int64_t out_h = p.out_h(), out_w = p.out_w();
   for (std::int64_t o = 0; o < planes; ++o, packed += packed_plane, gradient += out_h * out_w) {
-    copy_rows(RowCopy<T>{
-        .from = gradient, .from_pitch = out_w, .to = packed, .to_pitch = pitch, .rows = 1, .width = out_w});
-    copy_rows(RowCopy<T>{.from = gradient + out_w,
-                         .from_pitch = out_w,
-                         .to = packed + out_w,
-                         .to_pitch = pitch,
-                         .rows = out_h - 1,
-                         .width = out_w,
-                         .gap = pitch - out_w});
+    convolution_loops().of<T>()->copy_rows(
+        {.from = gradient, .from_pitch = out_w, .to = packed, .to_pitch = pitch, .rows = 1, .width = out_w});
+    convolution_loops().of<T>()->copy_rows({.from = gradient + out_w,
+                                            .from_pitch = out_w,
+                                            .to = packed + out_w,
+                                            .to_pitch = pitch,
+                                            .rows = out_h - 1,
+                                            .width = out_w,
+                                            .gap = pitch - out_w});
     std::fill(packed + (out_h - 1) * pitch + out_w, packed + packed_plane, T(0));
   }
 }
 
 template <class T>
 void backward_weight(const Conv2dProblem& p, const T* input, const T* grad_output, T* grad_weight) {
-  if (takes_direct(p)) return conv2d_backward_weight_direct(p, input, grad_output, grad_weight);
+  if (takes_direct(p)) return conv2d_direct().of<T>()->backward_weight(p, input, grad_output, grad_weight);
   const InputLayout layout(p);
   const std::int64_t taps = layout.taps(), channels = p.c_out / p.groups, out_plane = p.out_h() * p.out_w();
   const std::int64_t gradient_pitch = round_up(layout.out_count, correlate_slack);
@@ -436,16 +435,16 @@ void backward_weight(const Conv2dProblem& p, const T* input, const T* grad_outpu
     for (std::int64_t i = 0; i < count; ++i)
       pack_gradient(p, grad_output + ((images.begin + i) * p.c_out + g * channels) * out_plane, channels,
                     layout.pitch, gradients + i * channels * gradient_pitch, gradient_pitch);
-    accumulate_products(ProductSums<T>{.source = source,
-                                       .source_pitch = source_pitch,
-                                       .offsets = layout.offsets.data(),
-                                       .taps = taps,
-                                       .gradient = gradients,
-                                       .gradient_pitch = gradient_pitch,
-                                       .channels = channels,
-                                       .images = count,
-                                       .count = layout.out_count,
-                                       .sums = sum});
+    convolution_loops().of<T>()->accumulate_products({.source = source,
+                                                      .source_pitch = source_pitch,
+                                                      .offsets = layout.offsets.data(),
+                                                      .taps = taps,
+                                                      .gradient = gradients,
+                                                      .gradient_pitch = gradient_pitch,
+                                                      .channels = channels,
+                                                      .images = count,
+                                                      .count = layout.out_count,
+                                                      .sums = sum});
   };
   parallel_for(partial_sums * p.groups, [&](std::int64_t task) {
     const std::int64_t g = task % p.groups, part = task / p.groups;

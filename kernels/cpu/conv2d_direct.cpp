@@ -22,11 +22,8 @@ T met(const Conv2dProblem& p, const T* plane, std::int64_t y, std::int64_t x, st
                x * p.stride_w - p.padding_w + j * p.dilation_w);
 }
 
-}  // namespace
-
 template <class T>
-void conv2d_forward_direct(const Conv2dProblem& p, const T* input, const T* weight, const T* bias,
-                           T* output) {
+void forward(const Conv2dProblem& p, const T* input, const T* weight, const T* bias, T* output) {
   const std::int64_t c_in = p.c_in / p.groups, c_out = p.c_out / p.groups, out_h = p.out_h(),
                      out_w = p.out_w();
   const auto value = [&](const T* image, const T* filter, std::int64_t y, std::int64_t x) {
@@ -48,8 +45,7 @@ void conv2d_forward_direct(const Conv2dProblem& p, const T* input, const T* weig
 }
 
 template <class T>
-void conv2d_backward_input_direct(const Conv2dProblem& p, const T* grad_output, const T* weight,
-                                  T* grad_input) {
+void backward_input(const Conv2dProblem& p, const T* grad_output, const T* weight, T* grad_input) {
   const std::int64_t c_in = p.c_in / p.groups, c_out = p.c_out / p.groups, out_h = p.out_h(),
                      out_w = p.out_w();
   // Of the pixel that lies at (y, x) of the padded image.
@@ -79,8 +75,7 @@ void conv2d_backward_input_direct(const Conv2dProblem& p, const T* grad_output, 
 }
 
 template <class T>
-void conv2d_backward_weight_direct(const Conv2dProblem& p, const T* input, const T* grad_output,
-                                   T* grad_weight) {
+void backward_weight(const Conv2dProblem& p, const T* input, const T* grad_output, T* grad_weight) {
   const std::int64_t c_in = p.c_in / p.groups, c_out = p.c_out / p.groups, out_h = p.out_h(),
                      out_w = p.out_w();
   parallel_for(p.c_out * c_in * p.k_h, [&](std::int64_t row) {
@@ -97,12 +92,11 @@ void conv2d_backward_weight_direct(const Conv2dProblem& p, const T* input, const
   });
 }
 
-template void conv2d_forward_direct(const Conv2dProblem&, const float*, const float*, const float*, float*);
-template void conv2d_forward_direct(const Conv2dProblem&, const double*, const double*, const double*,
-                                    double*);
-template void conv2d_backward_input_direct(const Conv2dProblem&, const float*, const float*, float*);
-template void conv2d_backward_input_direct(const Conv2dProblem&, const double*, const double*, double*);
-template void conv2d_backward_weight_direct(const Conv2dProblem&, const float*, const float*, float*);
-template void conv2d_backward_weight_direct(const Conv2dProblem&, const double*, const double*, double*);
+template <class T>
+constexpr Conv2dKernels<T> direct{forward<T>, backward_input<T>, backward_weight<T>, nullptr};
+
+}  // namespace
+
+Tables<Conv2dKernels> conv2d_direct() { return {&direct<float>, &direct<double>}; }
 
 }  // namespace kg::kernels::cpu

@@ -8,13 +8,7 @@
 /// zeros.
 namespace kg::kernels::cpu {
 
-template <class T>
-void conv2d_forward_direct(const Conv2dProblem& p, const T* input, const T* weight, const T* bias, T* output);
-template <class T>
-void conv2d_backward_input_direct(const Conv2dProblem& p, const T* grad_output, const T* weight,
-                                  T* grad_input);
-template <class T>
-void conv2d_backward_weight_direct(const Conv2dProblem& p, const T* input, const T* grad_output,
-                                   T* grad_weight);
+/// Without backward_bias, which has none of these.
+Tables<Conv2dKernels> conv2d_direct();
 
 }  // namespace kg::kernels::cpu

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-/// The two inner loops of every convolution, in SIMD. Both see an image as planes whose rows follow one
+#include "kernels/table.h"
+
+/// The inner loops of every convolution, in SIMD. Both sums see an image as planes whose rows follow one
 /// another, `pitch` apart, so that output pixel p = y * pitch + x finds the input of a tap at p plus a
 /// constant: every load is contiguous and no im2col is needed. The pitch - width surplus pixels at the end of
 /// each row are computed and dropped. Strides, padding, dilation and groups are the caller's business: they
@@ -27,10 +29,6 @@ struct Correlation {
   T* output;           ///< [channels][rows][width], dense.
 };
 
-/// output[o][y][x] = bias[o] + sum over t of weights[t][o] * source[offsets[t] + y * pitch + x].
-template <class T>
-void correlate(const Correlation<T>& work);
-
 template <class T>
 struct ProductSums {
   const T* source;  ///< [images], source_pitch apart.
@@ -43,8 +41,29 @@ struct ProductSums {
   T* sums;  ///< [taps][channels]
 };
 
-/// sums[t][o] += sum over images n and pixels p of gradient[n][o][p] * source[n][offsets[t] + p].
+/// Rows of one plane copied to another pitch.
 template <class T>
-void accumulate_products(const ProductSums<T>& work);
+struct RowCopy {
+  const T* from;
+  std::int64_t from_pitch;
+  T* to;
+  std::int64_t to_pitch;
+  std::int64_t rows, width;
+  std::int64_t gap = 0;  ///< Zeros to write before each row.
+};
+
+template <class T>
+struct ConvolutionLoops {
+  /// output[o][y][x] = bias[o] + sum over t of weights[t][o] * source[offsets[t] + y * pitch + x].
+  void (*correlate)(const Correlation<T>&);
+  /// sums[t][o] += sum over images n and pixels p of gradient[n][o][p] * source[n][offsets[t] + p].
+  void (*accumulate_products)(const ProductSums<T>&);
+  /// to[r * to_pitch + gap + x] = from[r * from_pitch + x] for x < width, and 0 in the gap. Nothing else is
+  /// read or written.
+  void (*copy_rows)(const RowCopy<T>&);
+};
+
+/// The loops for the best instruction set that this processor has.
+Tables<ConvolutionLoops> convolution_loops();
 
 }  // namespace kg::kernels::cpu

@@ -43,16 +43,16 @@ void multiply(std::int64_t rows, std::int64_t columns, std::int64_t inner, Opera
     for (std::int64_t k = 0; k < inner; ++k)
       for (std::int64_t m = 0; m < channels; ++m)
         weights[k * channels + m] = a.data[k * a.inner_stride + (range.begin + m) * a.outer_stride];
-    correlate(Correlation<T>{.source = source.data(),
-                             .offsets = offsets.data(),
-                             .taps = inner,
-                             .weights = weights,
-                             .bias = nullptr,
-                             .channels = channels,
-                             .rows = 1,
-                             .width = columns,
-                             .pitch = columns,
-                             .output = rows_of_c});
+    convolution_loops().of<T>()->correlate({.source = source.data(),
+                                            .offsets = offsets.data(),
+                                            .taps = inner,
+                                            .weights = weights,
+                                            .bias = nullptr,
+                                            .channels = channels,
+                                            .rows = 1,
+                                            .width = columns,
+                                            .pitch = columns,
+                                            .output = rows_of_c});
     for (std::int64_t i = 0; bias && i < channels * columns; ++i) rows_of_c[i] += bias[i % columns];
   });
 }

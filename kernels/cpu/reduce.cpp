@@ -10,47 +10,13 @@ namespace kg::kernels::cpu {
 
 namespace {
 
-/// Dimensions of one kind, kept or reduced, with their strides in the contiguous input, outermost first.
-struct Dimensions {
-  std::vector<std::int64_t> extents, strides;
-  std::int64_t count = 1;
-
-  void add_inner(std::int64_t extent, std::int64_t stride) {
-    extents.push_back(extent);
-    strides.push_back(stride);
-    count *= extent;
-  }
-  /// Where, in the input, the i-th combination of these dimensions lies, in row-major order.
-  std::int64_t offset(std::int64_t i) const {
-    std::int64_t result = 0;
-    for (std::size_t d = extents.size(); d-- > 0; i /= extents[d]) result += i % extents[d] * strides[d];
-    return result;
-  }
-};
-
-/// A reduction as a loop over kept and over reduced dimensions, around a contiguous run of elements that are
-/// all summed
-/// (`reduces_run`) or all kept.
-struct Walk {
-  Dimensions kept, reduced;
-  std::int64_t run = 1;
-  bool reduces_run = true;
-
-  explicit Walk(const ReduceProblem& p) {
-    std::size_t outer = static_cast<std::size_t>(p.rank);
-    const auto reduces = [&](std::size_t d) { return p.output_strides[d] == 0; };
-    while (outer > 0 && p.shape[outer - 1] == 1) --outer;
-    reduces_run = outer == 0 || reduces(outer - 1);
-    while (outer > 0 && (p.shape[outer - 1] == 1 || reduces(outer - 1) == reduces_run))
-      run *= p.shape[--outer];
-    std::int64_t stride = run;
-    for (std::size_t d = outer; d-- > 0;) stride *= p.shape[d];
-    for (std::size_t d = 0; d < outer; ++d) {
-      stride /= std::max<std::int64_t>(p.shape[d], 1);
-      if (p.shape[d] != 1) (reduces(d) ? reduced : kept).add_inner(p.shape[d], stride);
-    }
-  }
-};
+/// Where, in the input, the i-th combination of the dimensions lies, in row-major order.
+std::int64_t offset(const Dimensions& dimensions, std::int64_t i) {
+  std::int64_t result = 0;
+  for (int d = dimensions.rank; d-- > 0; i /= dimensions.extents[d])
+    result += i % dimensions.extents[d] * dimensions.strides[d];
+  return result;
+}
 
 /// Several sums at once: a single one would wait for each addition to finish before the next.
 template <class T>
@@ -78,22 +44,22 @@ double sum_of_everything(const T* input, std::int64_t count) {
 
 template <class T>
 void sum(const ReduceProblem& p, double scale, const T* input, T* output) {
-  const Walk walk(p);
-  if (walk.reduces_run && p.output_count == 1 && walk.reduced.count == 1) {
-    *output = static_cast<T>(scale * sum_of_everything(input, walk.run));
+  const Reduction r(p);
+  if (r.sums_runs && r.kept.count == 1 && r.summed.count == 1) {
+    *output = static_cast<T>(scale * sum_of_everything(input, r.run));
     return;
   }
-  const std::int64_t outputs_per_kept = walk.reduces_run ? 1 : walk.run;
-  const std::int64_t work_per_kept = std::max<std::int64_t>(walk.reduced.count * walk.run, 1);
+  const std::int64_t outputs_per_kept = r.sums_runs ? 1 : r.run;
+  const std::int64_t work_per_kept = std::max<std::int64_t>(r.summed.count * r.run, 1);
   parallel_for_ranges(
-      walk.kept.count, std::max<std::int64_t>(elements_per_piece / work_per_kept, 1), [&](Range range) {
+      r.kept.count, std::max<std::int64_t>(elements_per_piece / work_per_kept, 1), [&](Range range) {
         std::vector<double> sums(static_cast<std::size_t>(outputs_per_kept));
         for (std::int64_t i = range.begin; i < range.end; ++i) {
           std::fill(sums.begin(), sums.end(), 0.0);
-          for (std::int64_t k = 0; k < walk.reduced.count; ++k) {
-            const T* run = input + walk.kept.offset(i) + walk.reduced.offset(k);
-            if (walk.reduces_run)
-              sums[0] += sum_of_run(run, walk.run);
+          for (std::int64_t k = 0; k < r.summed.count; ++k) {
+            const T* run = input + offset(r.kept, i) + offset(r.summed, k);
+            if (r.sums_runs)
+              sums[0] += sum_of_run(run, r.run);
             else
               for (std::size_t j = 0; j < sums.size(); ++j) sums[j] += static_cast<double>(run[j]);
           }

@@ -56,32 +56,6 @@ __global__ void __launch_bounds__(block_size)
   store_pack(grad_input, first, count, gradient);
 }
 
-/// A broadcast problem as rows, with as few dimensions as it can be described with.
-struct BroadcastRows {
-  struct Dimension {
-    std::int64_t extent, a_stride, b_stride;
-  };
-  Dimension row{1, 0, 0};
-  int outer_rank = 0;
-  Dimension outer[max_rank] = {};  ///< outermost first
-  std::int64_t rows = 1;
-
-  explicit BroadcastRows(const BroadcastProblem& p) {
-    for (std::size_t d = 0; d < static_cast<std::size_t>(p.rank); ++d) {
-      const Dimension next{p.shape[d], p.a_strides[d], p.b_strides[d]};
-      if (next.extent == 1) continue;
-      const bool merges =
-          row.a_stride == next.extent * next.a_stride && row.b_stride == next.extent * next.b_stride;
-      if (row.extent != 1 && !merges) {
-        outer[outer_rank++] = row;
-        rows *= row.extent;
-        row.extent = 1;
-      }
-      row = {row.extent * next.extent, next.a_stride, next.b_stride};
-    }
-  }
-};
-
 /// Elements first, first + 1, ... of an operand's row of `count`. Contiguous operands have no strides but 0
 /// and 1 in the innermost dimension.
 template <class T>

@@ -40,68 +40,19 @@ constexpr int block_size = 256;
 /// A100 and the 132 of an H100, and as they are equally long, they end together.
 constexpr std::int64_t max_blocks = 512;
 
-/// Dimensions that are all kept or all summed over, with their strides in the input, outermost first.
-struct Dimensions {
-  std::int64_t count = 1;
-  int rank = 0;
-  // Merged, kept and summed dimensions take turns.
-  std::int64_t extents[max_rank / 2] = {}, strides[max_rank / 2] = {};
-
-  void add_inner(std::int64_t extent, std::int64_t stride) {
-    extents[rank] = extent;
-    strides[rank++] = stride;
-    count *= extent;
-  }
-
-  /// Where, in the input, the i-th combination of these dimensions lies, in row-major order. One dimension
-  /// takes no division.
-  __device__ std::int64_t offset(std::int64_t i) const {
-    std::int64_t result = 0;
-    // Unrolled, divisions that are rarely made would be most of a kernel's code and registers.
+/// Where, in the input, the i-th combination of the dimensions lies, in row-major order. One dimension takes
+/// no division.
+__device__ std::int64_t offset(const Dimensions& dimensions, std::int64_t i) {
+  std::int64_t result = 0;
+  // Unrolled, divisions that are rarely made would be most of a kernel's code and registers.
 #pragma unroll 1
-    for (int d = rank - 1; d > 0; --d) {
-      const std::int64_t outer = i / extents[d];
-      result += (i - outer * extents[d]) * strides[d];
-      i = outer;
-    }
-    return result + i * strides[0];
+  for (int d = dimensions.rank - 1; d > 0; --d) {
+    const std::int64_t outer = i / dimensions.extents[d];
+    result += (i - outer * dimensions.extents[d]) * dimensions.strides[d];
+    i = outer;
   }
-};
-
-/// A sum for each combination of kept dimensions, over the combinations of summed ones and, if `sums_runs`,
-/// the `run` consecutive elements that start there.
-struct Reduction {
-  Dimensions kept, summed;
-  bool sums_runs = true;
-  std::int64_t run = 1;
-
-  Reduction() = default;
-  explicit Reduction(const ReduceProblem& p) {
-    struct Group {
-      bool summed;
-      std::int64_t extent;
-    };
-    Group groups[max_rank] = {};
-    int count = 0;
-    std::int64_t stride = 1;
-    for (std::size_t d = 0; d < static_cast<std::size_t>(p.rank); ++d) {
-      stride *= p.shape[d];
-      if (p.shape[d] == 1) continue;
-      const bool summed = p.output_strides[d] == 0;
-      if (count > 0 && groups[count - 1].summed == summed)
-        groups[count - 1].extent *= p.shape[d];
-      else
-        groups[count++] = {summed, p.shape[d]};
-    }
-    sums_runs = count == 0 || groups[count - 1].summed;
-    if (sums_runs && count > 0) run = groups[--count].extent;
-    for (int g = 0; g < count; ++g) {
-      // Where there are no elements, strides do not matter.
-      stride = groups[g].extent > 0 ? stride / groups[g].extent : 0;
-      (groups[g].summed ? summed : kept).add_inner(groups[g].extent, stride);
-    }
-  }
-};
+  return result + i * dimensions.strides[0];
+}
 
 /// How reduce_rows_kernel shares out its work. A group is the threads that add up one split of one output;
 /// splits of an output are neighbours.
@@ -120,12 +71,12 @@ __global__ void __launch_bounds__(block_size)
   const bool exists = group < p.groups;
   const std::int64_t end = exists ? p.packs : 0;
   const std::int64_t output_index = group / p.splits, split = group - output_index * p.splits;
-  const std::int64_t row = p.kept.offset(output_index);
+  const std::int64_t row = offset(p.kept, output_index);
 
   double sum = 0;
   for (std::int64_t i = split * lanes + lane; i < end; i += p.splits * lanes) {
     const std::int64_t run = one_run ? 0 : i / p.packs_per_run;
-    const In* first = input + row + (one_run ? 0 : p.summed.offset(run));
+    const In* first = input + row + (one_run ? 0 : offset(p.summed, run));
     const Pack<In> pack = load_pack(first, (i - run * p.packs_per_run) * pack_size<In>, p.run);
     for (const In value : pack.values) sum += static_cast<double>(value);
   }
@@ -157,12 +108,12 @@ __global__ void __launch_bounds__(block_size)
 
   double sum = 0;
   if (column < p.kept.count) {
-    const std::int64_t first = p.kept.offset(column);
+    const std::int64_t first = offset(p.kept, column);
     // Several loads under way at once.
 #pragma unroll(one_dimension ? 4 : 1)
     for (std::int64_t i = split * p.slices + slice; i < p.summed.count; i += p.splits * p.slices)
       sum +=
-          static_cast<double>(input[first + (one_dimension ? i * p.summed.strides[0] : p.summed.offset(i))]);
+          static_cast<double>(input[first + (one_dimension ? i * p.summed.strides[0] : offset(p.summed, i))]);
   }
   sums[thread] = sum;
   for (int half = p.slices / 2; half > 0; half /= 2) {
@@ -239,24 +190,26 @@ void launch_columns(const ColumnPlan& plan, double scale, const In* input, Out* 
 
 template <class T>
 void sum_columns(const Reduction& r, double scale, const T* input, T* output) {
+  Dimensions kept = r.kept;
+  kept.add_inner(r.run, 1);
   // Slices of at least 4 terms, as long as a tile stays as wide as a warp or has all columns.
   const auto terms = static_cast<std::uint64_t>(r.summed.count),
-             columns = static_cast<std::uint64_t>(r.kept.count);
+             columns = static_cast<std::uint64_t>(kept.count);
   const std::uint64_t narrowest = std::bit_ceil(std::min<std::uint64_t>(columns, warp_size));
   const std::uint64_t slices =
       std::clamp<std::uint64_t>(std::bit_floor(terms / 4), 1, block_size / narrowest);
-  ColumnPlan plan{.kept = r.kept,
+  ColumnPlan plan{.kept = kept,
                   .summed = r.summed,
                   .splits = 1,
                   .tile = block_size / static_cast<int>(slices),
                   .slices = static_cast<int>(slices)};
   // A thread of several splits has at least 8 terms.
-  plan.splits = splits_of(ceil_div(r.kept.count, plan.tile), r.summed.count / (8 * plan.slices));
+  plan.splits = splits_of(ceil_div(kept.count, plan.tile), r.summed.count / (8 * plan.slices));
   if (plan.splits == 1) return launch_columns(plan, scale, input, output);
 
-  DeviceArray<double> partial(r.kept.count * plan.splits);
+  DeviceArray<double> partial(kept.count * plan.splits);
   launch_columns(plan, 1, input, partial.data());
-  sum_partial(r.kept.count, plan.splits, scale, partial.data(), output);
+  sum_partial(kept.count, plan.splits, scale, partial.data(), output);
 }
 
 template <class T>
