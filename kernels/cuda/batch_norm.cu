@@ -86,7 +86,7 @@ __device__ Slice slice_of_block(const Layout& layout) {
 }
 
 /// Where a quad lies, and which of its four elements belong to the plane: begin, ..., end - 1.
-struct Place {
+struct QuadPlace {
   std::int64_t first;
   int begin, end;
 
@@ -94,7 +94,7 @@ struct Place {
   __device__ bool is_full() const { return begin == 0 && end == quad_size; }
 };
 
-__device__ Place place_of(const Layout& layout, int channel, int quad) {
+__device__ QuadPlace place_of(const Layout& layout, int channel, int quad) {
   const int image = quad / layout.plane_quads, column = quad % layout.plane_quads;
   const std::int64_t plane = (std::int64_t{image} * layout.channels + channel) * layout.plane;
   const int lead = static_cast<int>(plane % quad_size);
@@ -118,7 +118,7 @@ __device__ std::int64_t elements_between(const Layout& layout, int channel, int 
 
 /// The thread's quads among `count` from number `first` of the channel on.
 struct Places {
-  Place at[batch_quads];
+  QuadPlace at[batch_quads];
 };
 
 __device__ Places places_of(const Layout& layout, int channel, int first, int count) {
@@ -127,7 +127,7 @@ __device__ Places places_of(const Layout& layout, int channel, int first, int co
   for (int q = 0; q < batch_quads; ++q) {
     const int own = static_cast<int>(threadIdx.x) + q * static_cast<int>(blockDim.x);
     // Nothing of quad 0 for a thread that is left over: it may be loaded like any other.
-    places.at[q] = own < count ? place_of(layout, channel, first + own) : Place{0, 0, 0};
+    places.at[q] = own < count ? place_of(layout, channel, first + own) : QuadPlace{0, 0, 0};
   }
   return places;
 }
@@ -150,7 +150,7 @@ __device__ Batch<T> load_batch(const Layout& layout, const Places& places, const
 
 /// Writes the elements that belong to the channel; their neighbours in a quad are another block's.
 template <class T>
-__device__ void store(const Layout& layout, const Place& place, const Quad<T>& quad, T* array) {
+__device__ void store(const Layout& layout, const QuadPlace& place, const Quad<T>& quad, T* array) {
   if (place.is_full()) {
     store_quad(array, place.first, layout.count, quad);
     return;
@@ -571,7 +571,7 @@ Layout layout_of(const BatchNormProblem& p) {
 
 /// A block for each slice.
 template <class T, class Constants = T>
-Grid grid_for(const Layout& layout, std::source_location where = std::source_location::current()) {
+Grid slice_grid(const Layout& layout, std::source_location where = std::source_location::current()) {
   // A short channel gets as many threads as it has quads, so that each has at most a few.
   const int warps = static_cast<int>(ceil_div(layout.slice_quads, warp_size));
   const int most = layout.slices > 1 ? slice_threads : max_threads;
@@ -611,14 +611,14 @@ void forward_training(const BatchNormProblem& p, const T* input, const T* gamma,
                        .inv_std = inv_std,
                        .output = output};
   if (layout.slices == 1) {
-    launch<batch_norm_training_kernel<T, true>>(grid_for<T, Channel<T>>(layout), layout, neighbours,
+    launch<batch_norm_training_kernel<T, true>>(slice_grid<T, Channel<T>>(layout), layout, neighbours,
                                                 arguments);
     return;
   }
   DeviceArray<SliceMoments> partials(layout.channels * layout.slices);
-  launch<batch_norm_moments_kernel<T>>(grid_for<T>(layout), layout, neighbours, input, partials.data());
+  launch<batch_norm_moments_kernel<T>>(slice_grid<T>(layout), layout, neighbours, input, partials.data());
   arguments.partials = partials.data();
-  launch<batch_norm_training_kernel<T, false>>(grid_for<T, Channel<T>>(layout), layout, neighbours,
+  launch<batch_norm_training_kernel<T, false>>(slice_grid<T, Channel<T>>(layout), layout, neighbours,
                                                arguments);
 }
 
@@ -626,7 +626,7 @@ template <class T>
 void forward_inference(const BatchNormProblem& p, const T* input, const T* gamma, const T* beta,
                        const T* mean, const T* var, T* inv_std, T* output) {
   const Layout layout = layout_of(p);
-  launch<batch_norm_inference_kernel<T>>(grid_for<T>(layout), layout, neighbours_of<T>(p),
+  launch<batch_norm_inference_kernel<T>>(slice_grid<T>(layout), layout, neighbours_of<T>(p),
                                          Inference<T>{.input = input,
                                                       .gamma = gamma,
                                                       .beta = beta,
@@ -654,7 +654,7 @@ void backward(const BatchNormProblem& p, bool batch_statistics, const T* input, 
                         .grad_input = grad_input,
                         .grad_gamma = grad_gamma,
                         .grad_beta = grad_beta};
-  const Grid grid = grid_for<T, Correction<T>>(layout);
+  const Grid grid = slice_grid<T, Correction<T>>(layout);
   if (layout.slices == 1) {
     launch<batch_norm_backward_kernel<T, true>>(grid, layout, neighbours, arguments);
     return;
@@ -662,7 +662,7 @@ void backward(const BatchNormProblem& p, bool batch_statistics, const T* input, 
   const bool summed = batch_statistics || grad_gamma;
   DeviceArray<GradientSums> partials(summed ? layout.channels * layout.slices : 0);
   if (summed) {
-    launch<batch_norm_gradient_sums_kernel<T>>(grid_for<T>(layout), layout, neighbours, arguments,
+    launch<batch_norm_gradient_sums_kernel<T>>(slice_grid<T>(layout), layout, neighbours, arguments,
                                                partials.data());
     arguments.partials = partials.data();
   }

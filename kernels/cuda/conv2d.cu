@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "kernels/conv2d.h"
 
-#include "kernels/cuda/conv2d_backward_weight.h"
-#include "kernels/cuda/conv2d_general.h"
-#include "kernels/cuda/conv2d_tiled.h"
+#include "kernels/cuda/conv2d_parts.h"
 
 /// Convolution. The kernels lie beside this file: conv2d_tiled.cu, which takes forward and the input gradient
 /// wherever the stride is 1; conv2d_general.cu, which takes what is left; conv2d_backward_weight.cu. Which of

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "kernels/cuda/conv2d_backward_weight.h"
+#include "kernels/cuda/conv2d_parts.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -116,7 +116,7 @@ struct WindowShape {
 };
 
 /// The work of the tiled kernel, in 32 bits: tiling_fits() sees to that.
-struct Tiling {
+struct TiledWork {
   int groups, c_in, c_out;  ///< Channels of a group.
   int padding_h, padding_w;
   WindowShape input, gradient;
@@ -138,7 +138,7 @@ struct Tiling {
 /// Elements of shared memory: the tiles, and once they have been used the sums in the same place, since
 /// blocks that fit side by side on a multiprocessor hide each other's latencies.
 template <int kernel>
-__host__ __device__ int shared_elements(const Tiling& tiling) {
+__host__ __device__ int shared_elements(const TiledWork& tiling) {
   using U = Unit<kernel>;
   const int tiles =
       tiling.c_units * U::inputs * tiling.input.plane + tiling.o_units * U::outputs * tiling.gradient.plane;
@@ -211,7 +211,7 @@ __device__ void load_window(const WindowShape& shape, const T* __restrict__ plan
 /// Adds the products of a strip of pixels. `input` and `gradient` are the thread's first planes, at the
 /// strip.
 template <int kernel, class T>
-__device__ void add_strip(const Tiling& tiling, const T* input, const T* gradient,
+__device__ void add_strip(const TiledWork& tiling, const T* input, const T* gradient,
                           T (&sums)[Unit<kernel>::outputs][Unit<kernel>::inputs][Unit<kernel>::taps]) {
   using U = Unit<kernel>;
   T gradients[U::outputs][strip];
@@ -237,7 +237,7 @@ __device__ void add_strip(const Tiling& tiling, const T* input, const T* gradien
 /// partial: [slices * parts][groups][c_out][c_in][taps].
 template <class T, int kernel>
 __global__ void __launch_bounds__(tiled_threads<T>)
-    conv2d_backward_weight_tiled_kernel(Tiling tiling, const T* __restrict__ input,
+    conv2d_backward_weight_tiled_kernel(TiledWork tiling, const T* __restrict__ input,
                                         const T* __restrict__ grad_output, T* __restrict__ partial) {
   using U = Unit<kernel>;
   const unsigned units = tiling.units(), unit = threadIdx.x % units;
@@ -348,7 +348,7 @@ int divide_up(std::int64_t count, std::int64_t size) { return static_cast<int>(c
 
 /// Which channels a block takes, with a thread for each unit and 4 lanes at least.
 template <class T, int kernel>
-void share_out_channels(const Conv2dProblem& p, Tiling& tiling) {
+void share_out_channels(const Conv2dProblem& p, TiledWork& tiling) {
   using U = Unit<kernel>;
   constexpr int max_units = tiled_threads<T> / 4, max_o_units = 4;
   tiling.groups = static_cast<int>(p.groups);
@@ -363,7 +363,7 @@ void share_out_channels(const Conv2dProblem& p, Tiling& tiling) {
 
 /// How images are cut into tiles.
 template <class T, int kernel>
-void cut_images(const Conv2dProblem& p, Tiling& tiling) {
+void cut_images(const Conv2dProblem& p, TiledWork& tiling) {
   using U = Unit<kernel>;
   // Without padding a 1x1 kernel does not care for rows: a plane is one long row.
   const bool flat = kernel == 1 && p.padding_h == 0 && p.padding_w == 0;
@@ -419,7 +419,7 @@ void choose_vectors(const T* array, int padding, int columns, WindowShape& shape
 
 /// Which tiles a block takes, and how its threads share out the strips of one. Returns the number of slices.
 template <class T, int kernel>
-std::int64_t share_out_tiles(Tiling& tiling) {
+std::int64_t share_out_tiles(TiledWork& tiling) {
   using U = Unit<kernel>;
   tiling.strips_per_row = tiling.tile_w / strip;
   const int strips = tiling.tile_h * tiling.strips_per_row;
@@ -447,7 +447,7 @@ std::int64_t share_out_tiles(Tiling& tiling) {
 
 template <class T, int kernel>
 void backward_weight_tiled(const Conv2dProblem& p, const T* input, const T* grad_output, T* grad_weight) {
-  Tiling tiling{};
+  TiledWork tiling{};
   share_out_channels<T, kernel>(p, tiling);
   cut_images<T, kernel>(p, tiling);
   const std::int64_t slices = share_out_tiles<T, kernel>(tiling);
@@ -475,17 +475,15 @@ struct Pixel {
   std::int64_t n, y, x;
 };
 
-/// The work of the general kernel.
-struct General {
-  std::int64_t c_in, c_out;  ///< Channels of a group.
-  std::int64_t groups, h, w, out_h, out_w, k_h, k_w;
-  std::int64_t stride_h, stride_w, padding_h, padding_w, dilation_h, dilation_w;
+/// The work of the general kernel: a convolution, whose c_in and c_out are the channels of one group.
+struct GeneralWork : Conv2dProblem {
+  std::int64_t output_h, output_w;
   std::int64_t o_blocks, tap_blocks;      ///< Blocks that share out c_out and k_w.
   std::int64_t pixels, pixels_per_slice;  ///< All pixels (n, y, x) of grad_output in a row.
   Pixel step;                             ///< As many pixels on as a block has threads.
 
   __host__ __device__ Pixel pixel(std::int64_t index) const {
-    return {.n = index / (out_h * out_w), .y = index / out_w % out_h, .x = index % out_w};
+    return {.n = index / (output_h * output_w), .y = index / output_w % output_h, .x = index % output_w};
   }
 };
 
@@ -493,7 +491,7 @@ struct General {
 struct Owned {
   std::int64_t o, c, i, j, group, slice;
 
-  __device__ Owned(const General& p, std::int64_t block, int taps) {
+  __device__ Owned(const GeneralWork& p, std::int64_t block, int taps) {
     j = block % p.tap_blocks * taps, block /= p.tap_blocks;
     i = block % p.k_h, block /= p.k_h;
     c = block % p.c_in, block /= p.c_in;
@@ -504,17 +502,19 @@ struct Owned {
 
 /// Adds the products of one pixel.
 template <class T, int taps>
-__device__ void add_pixel(const General& p, const Owned& own, const Pixel& at, const T* __restrict__ input,
-                          const T* __restrict__ grad_output, T (&sums)[general_outputs][taps]) {
+__device__ void add_pixel(const GeneralWork& p, const Owned& own, const Pixel& at,
+                          const T* __restrict__ input, const T* __restrict__ grad_output,
+                          T (&sums)[general_outputs][taps]) {
   const std::int64_t y = at.y * p.stride_h - p.padding_h + own.i * p.dilation_h;
   if (y < 0 || y >= p.h) return;
   const T* row = input + (((at.n * p.groups + own.group) * p.c_in + own.c) * p.h + y) * p.w;
-  const T* gradient =
-      grad_output + (((at.n * p.groups + own.group) * p.c_out + own.o) * p.out_h + at.y) * p.out_w + at.x;
+  const T* gradient = grad_output +
+                      (((at.n * p.groups + own.group) * p.c_out + own.o) * p.output_h + at.y) * p.output_w +
+                      at.x;
   T gradients[general_outputs] = {};
 #pragma unroll
   for (int o = 0; o < general_outputs; ++o)
-    if (own.o + o < p.c_out) gradients[o] = gradient[o * p.out_h * p.out_w];
+    if (own.o + o < p.c_out) gradients[o] = gradient[o * p.output_h * p.output_w];
 #pragma unroll
   for (int j = 0; j < taps; ++j) {
     const std::int64_t x = at.x * p.stride_w - p.padding_w + (own.j + j) * p.dilation_w;
@@ -527,7 +527,7 @@ __device__ void add_pixel(const General& p, const Owned& own, const Pixel& at, c
 /// partial: [slices][groups][c_out][c_in][k_h][k_w].
 template <class T, int taps>
 __global__ void __launch_bounds__(general_threads)
-    conv2d_backward_weight_general_kernel(General p, const T* __restrict__ input,
+    conv2d_backward_weight_general_kernel(GeneralWork p, const T* __restrict__ input,
                                           const T* __restrict__ grad_output, T* __restrict__ partial) {
   const Owned own(p, blockIdx.x, taps);
   T sums[general_outputs][taps] = {};
@@ -538,8 +538,8 @@ __global__ void __launch_bounds__(general_threads)
     at.x += p.step.x;
     at.y += p.step.y;
     at.n += p.step.n;
-    if (at.x >= p.out_w) at.x -= p.out_w, ++at.y;
-    if (at.y >= p.out_h) at.y -= p.out_h, ++at.n;
+    if (at.x >= p.output_w) at.x -= p.output_w, ++at.y;
+    if (at.y >= p.output_h) at.y -= p.output_h, ++at.n;
   }
 
   constexpr int count = general_outputs * taps;
@@ -581,39 +581,28 @@ Slicing slice_items(std::int64_t items, std::int64_t threads, std::int64_t terms
 
 template <class T, int taps>
 void backward_weight_general(const Conv2dProblem& p, const T* input, const T* grad_output, T* grad_weight) {
-  General general{.c_in = p.c_in / p.groups,
-                  .c_out = p.c_out / p.groups,
-                  .groups = p.groups,
-                  .h = p.h,
-                  .w = p.w,
-                  .out_h = p.out_h(),
-                  .out_w = p.out_w(),
-                  .k_h = p.k_h,
-                  .k_w = p.k_w,
-                  .stride_h = p.stride_h,
-                  .stride_w = p.stride_w,
-                  .padding_h = p.padding_h,
-                  .padding_w = p.padding_w,
-                  .dilation_h = p.dilation_h,
-                  .dilation_w = p.dilation_w,
-                  .o_blocks = ceil_div(p.c_out / p.groups, general_outputs),
-                  .tap_blocks = ceil_div(p.k_w, taps),
-                  .pixels = p.n * p.out_h() * p.out_w(),
-                  .pixels_per_slice = 0,
-                  .step = {}};
-  const std::int64_t blocks =
-      general.groups * general.o_blocks * general.c_in * general.k_h * general.tap_blocks;
-  const unsigned threads = threads_for(general.pixels, general_threads);
-  const Slicing slicing = slice_items(general.pixels, threads, 1, blocks);
-  general.pixels_per_slice = slicing.items_per_slice;
-  general.step = general.pixel(threads);
+  GeneralWork work{p,
+                   p.out_h(),
+                   p.out_w(),
+                   /*o_blocks=*/ceil_div(p.c_out / p.groups, general_outputs),
+                   /*tap_blocks=*/ceil_div(p.k_w, taps),
+                   /*pixels=*/p.n * p.out_h() * p.out_w(),
+                   /*pixels_per_slice=*/0,
+                   /*step=*/{}};
+  work.c_in /= p.groups;
+  work.c_out /= p.groups;
+  const std::int64_t blocks = work.groups * work.o_blocks * work.c_in * work.k_h * work.tap_blocks;
+  const unsigned threads = threads_for(work.pixels, general_threads);
+  const Slicing slicing = slice_items(work.pixels, threads, 1, blocks);
+  work.pixels_per_slice = slicing.items_per_slice;
+  work.step = work.pixel(threads);
   const std::size_t shared_sums = threads / warp_size * general_outputs * taps;
-  sum_in_slices(slicing.slices, p.c_out * general.c_in * p.k_h * p.k_w, grad_weight, [&](T* partial) {
+  sum_in_slices(slicing.slices, p.c_out * work.c_in * p.k_h * p.k_w, grad_weight, [&](T* partial) {
     launch<conv2d_backward_weight_general_kernel<T, taps>>(
         {.blocks = block_count(slicing.slices * blocks),
          .threads = threads,
          .shared_bytes = SharedLayout().array<T>(shared_sums).bytes()},
-        general, input, grad_output, partial);
+        work, input, grad_output, partial);
   });
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "kernels/cuda/conv2d_general.h"
+#include "kernels/cuda/conv2d_parts.h"
 
 #include "kernelgrad/cuda/launch.h"
 
@@ -46,14 +46,12 @@ __device__ bool is_inside(std::int64_t y, std::int64_t x, std::int64_t h, std::i
   return y >= 0 && y < h && x >= 0 && x < w;
 }
 
-__device__ std::int64_t element_index() { return std::int64_t{blockIdx.x} * block_size + threadIdx.x; }
-
 template <class T>
 __global__ void __launch_bounds__(block_size)
     conv2d_forward_general_kernel(const Conv2dProblem p, std::int64_t out_h, std::int64_t out_w,
                                   const T* __restrict__ input, const T* __restrict__ weight,
                                   const T* __restrict__ bias, T* __restrict__ output) {
-  const std::int64_t index = element_index();
+  const std::int64_t index = global_thread<block_size>();
   if (index >= p.n * p.c_out * out_h * out_w) return;
   const Element at(index, p.c_out, out_h, out_w);
   const std::int64_t channels = p.c_in / p.groups, group = at.c / (p.c_out / p.groups);
@@ -77,7 +75,7 @@ __global__ void __launch_bounds__(block_size)
     conv2d_backward_input_general_kernel(const Conv2dProblem p, std::int64_t out_h, std::int64_t out_w,
                                          const T* __restrict__ grad_output, const T* __restrict__ weight,
                                          T* __restrict__ grad_input) {
-  const std::int64_t index = element_index();
+  const std::int64_t index = global_thread<block_size>();
   if (index >= p.n * p.c_in * p.h * p.w) return;
   const Element at(index, p.c_in, p.h, p.w);
   const std::int64_t c_in = p.c_in / p.groups, c_out = p.c_out / p.groups, group = at.c / c_in;
@@ -101,18 +99,13 @@ __global__ void __launch_bounds__(block_size)
   grad_input[index] = sum;
 }
 
-/// One thread for each element.
-Grid grid_for(std::int64_t elements, std::source_location where = std::source_location::current()) {
-  return {.blocks = block_count(ceil_div(elements, block_size)), .threads = block_size, .where = where};
-}
-
 }  // namespace
 
 template <class T>
 void conv2d_forward_general(const Conv2dProblem& p, const T* input, const T* weight, const T* bias,
                             T* output) {
-  launch<conv2d_forward_general_kernel<T>>(grid_for(p.n * p.c_out * p.out_h() * p.out_w()), p, p.out_h(),
-                                           p.out_w(), input, weight, bias, output);
+  launch<conv2d_forward_general_kernel<T>>(grid_for<block_size>(p.n * p.c_out * p.out_h() * p.out_w()), p,
+                                           p.out_h(), p.out_w(), input, weight, bias, output);
 }
 template void conv2d_forward_general(const Conv2dProblem&, const float*, const float*, const float*, float*);
 template void conv2d_forward_general(const Conv2dProblem&, const double*, const double*, const double*,
@@ -121,8 +114,8 @@ template void conv2d_forward_general(const Conv2dProblem&, const double*, const 
 template <class T>
 void conv2d_backward_input_general(const Conv2dProblem& p, const T* grad_output, const T* weight,
                                    T* grad_input) {
-  launch<conv2d_backward_input_general_kernel<T>>(grid_for(p.n * p.c_in * p.h * p.w), p, p.out_h(), p.out_w(),
-                                                  grad_output, weight, grad_input);
+  launch<conv2d_backward_input_general_kernel<T>>(grid_for<block_size>(p.n * p.c_in * p.h * p.w), p,
+                                                  p.out_h(), p.out_w(), grad_output, weight, grad_input);
 }
 template void conv2d_backward_input_general(const Conv2dProblem&, const float*, const float*, float*);
 template void conv2d_backward_input_general(const Conv2dProblem&, const double*, const double*, double*);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "kernels/cuda/conv2d_tiled.h"
+#include "kernels/cuda/conv2d_parts.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -66,17 +66,17 @@ struct Access {
 };
 
 /// Place (plane, row, column) of an item in an array [planes][rows][columns].
-struct Place {
+struct ItemPlace {
   int plane, row, column;
 
-  __device__ Place(int item, int rows, int columns) {
+  __device__ ItemPlace(int item, int rows, int columns) {
     const int line = item / columns;
     column = item - line * columns;
     plane = line / rows;
     row = line - plane * rows;
   }
   /// Moves on by as many items as `step` is from the array's beginning: no division.
-  __device__ void advance(const Place& step, int rows, int columns) {
+  __device__ void advance(const ItemPlace& step, int rows, int columns) {
     // Selected, not branched to: neighbouring threads wrap at different times.
     column += step.column;
     const bool next_row = column >= columns;
@@ -103,8 +103,8 @@ template <int width, class T>
 __device__ void load_tile(const Tiling& t, const T* __restrict__ source, int planes, int first_row, T* tile) {
   constexpr int batch = runs_in_flight<width>;
   const int columns = t.pitch / width, threads = block_threads(), thread = thread_in_block();
-  const Place step(threads, t.tile_rows, columns);
-  Place at(thread, t.tile_rows, columns);
+  const ItemPlace step(threads, t.tile_rows, columns);
+  ItemPlace at(thread, t.tile_rows, columns);
   auto* runs = reinterpret_cast<Run<T, width>*>(tile) + thread;
   for (int left = planes * t.tile_rows * columns - thread; left > 0; left -= batch * threads) {
     // First all loads, then all stores: one wait for memory in place of `batch`.
@@ -132,8 +132,8 @@ __device__ void load_weights(const Tiling& t, const T* __restrict__ weight, int 
                              Run<T, quad>* quads) {
   constexpr int batch = quads_in_flight;
   const int taps = t.k_h * t.k_w, threads = block_threads(), thread = thread_in_block();
-  const Place step(threads, channels, taps);
-  Place at(thread, channels, taps);
+  const ItemPlace step(threads, channels, taps);
+  ItemPlace at(thread, channels, taps);
   for (int left = t.quads * channels * taps - thread; left > 0; left -= batch * threads) {
     Run<T, quad> values[batch];
     int slots[batch];
@@ -332,10 +332,10 @@ void launch_tiled(const Tiling& t, const Access& access, const T* source, const 
 /// Returns false, with nothing done, if the correlation is not one for the tiled kernel.
 template <class T>
 bool correlate(const Correlation& c, const T* source, const T* weight, const T* bias, T* result) {
-  if (c.n * c.c_out * c.out_h * c.out_w == 0) return true;
+  if (c.n * c.c_out * c.out_h() * c.out_w() == 0) return true;
   const int size = known_size(c), rows = conv2d_rows_per_thread(c, max_rows<T>(size));
   const Access access{.run = run_width(c, source),
-                      .in_pairs = c.out_w % pair == 0 && is_aligned<pair>(result)};
+                      .in_pairs = c.out_w() % pair == 0 && is_aligned<pair>(result)};
   const std::optional<Tiling> t = conv2d_tiling(c, rows, sizeof(T), std::max(access.run, pair));
   if (!t) return false;
   switch (size) {

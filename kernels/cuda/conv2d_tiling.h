@@ -19,9 +19,9 @@ inline constexpr int conv2d_quad = 4, conv2d_pair = 2;
 /// 9 warps: what 8 channels of 24x24 pixels take at 16 results a thread, or 16 channels at 32.
 inline constexpr int conv2d_max_threads = 288;
 
-/// A correlation of stride 1 between a source and a result, which both forward and the input gradient are.
-struct Correlation {
-  std::int64_t n, c_in, h, w, c_out, out_h, out_w, k_h, k_w, padding_h, padding_w, dilation_h, dilation_w;
+/// A correlation of stride 1 between a source and a result, which both forward and the input gradient are:
+/// the convolution that leads from the one to the other.
+struct Correlation : Conv2dProblem {
   /// The weights are those of forward with in and out exchanged and taps in reverse order.
   bool flipped;
 
@@ -30,39 +30,14 @@ struct Correlation {
   std::int64_t halo_w() const { return dilation_w * (k_w - 1); }
 };
 
-inline Correlation forward_correlation(const Conv2dProblem& p) {
-  return {.n = p.n,
-          .c_in = p.c_in,
-          .h = p.h,
-          .w = p.w,
-          .c_out = p.c_out,
-          .out_h = p.out_h(),
-          .out_w = p.out_w(),
-          .k_h = p.k_h,
-          .k_w = p.k_w,
-          .padding_h = p.padding_h,
-          .padding_w = p.padding_w,
-          .dilation_h = p.dilation_h,
-          .dilation_w = p.dilation_w,
-          .flipped = false};
-}
+inline Correlation forward_correlation(const Conv2dProblem& p) { return {p, false}; }
 
 /// The padding is negative where forward's exceeds the kernel: then grad_output's border does not matter.
 inline Correlation backward_input_correlation(const Conv2dProblem& p) {
-  return {.n = p.n,
-          .c_in = p.c_out,
-          .h = p.out_h(),
-          .w = p.out_w(),
-          .c_out = p.c_in,
-          .out_h = p.h,
-          .out_w = p.w,
-          .k_h = p.k_h,
-          .k_w = p.k_w,
-          .padding_h = p.dilation_h * (p.k_h - 1) - p.padding_h,
-          .padding_w = p.dilation_w * (p.k_w - 1) - p.padding_w,
-          .dilation_h = p.dilation_h,
-          .dilation_w = p.dilation_w,
-          .flipped = true};
+  Correlation c{p, true};
+  c.c_in = p.c_out, c.h = p.out_h(), c.w = p.out_w(), c.c_out = p.c_in;
+  c.padding_h = c.halo_h() - p.padding_h, c.padding_w = c.halo_w() - p.padding_w;
+  return c;
 }
 
 /// Weight (o, c, tap) of a correlation lies at first + o * out + c * in + tap * step.
@@ -115,7 +90,7 @@ inline Tiling in_32_bits(const Correlation& c, int rows) {
   Tiling t{};
   t.n = c.n;
   t.c_in = narrow(c.c_in), t.h = narrow(c.h), t.w = narrow(c.w);
-  t.c_out = narrow(c.c_out), t.out_h = narrow(c.out_h), t.out_w = narrow(c.out_w);
+  t.c_out = narrow(c.c_out), t.out_h = narrow(c.out_h()), t.out_w = narrow(c.out_w());
   t.k_h = narrow(c.k_h), t.k_w = narrow(c.k_w);
   t.padding_h = narrow(c.padding_h), t.padding_w = narrow(c.padding_w);
   t.dilation_h = narrow(c.dilation_h), t.dilation_w = narrow(c.dilation_w);
@@ -125,8 +100,8 @@ inline Tiling in_32_bits(const Correlation& c, int rows) {
     t.weight = {.first = 0, .out = t.c_in * t.taps(), .in = t.taps(), .step = 1};
   t.images = t.bands = t.channel_blocks = 1;
   t.quads = narrow(ceil_div(c.c_out, conv2d_quad));
-  t.pairs = narrow(ceil_div(c.out_w, conv2d_pair));
-  t.steps = narrow(ceil_div(c.out_h, rows));
+  t.pairs = narrow(ceil_div(c.out_w(), conv2d_pair));
+  t.steps = narrow(ceil_div(c.out_h(), rows));
   t.rows = rows;
   return t;
 }
@@ -183,7 +158,8 @@ inline bool fill_shared_memory(const Correlation& c, std::int64_t element_bytes,
 /// Rows that a thread owns, at most `most`: many for many multiply-adds a load, few for many threads.
 inline int conv2d_rows_per_thread(const Correlation& c, int most) {
   const auto threads = [&](int rows) {
-    return c.n * ceil_div(c.c_out, conv2d_quad) * ceil_div(c.out_h, rows) * ceil_div(c.out_w, conv2d_pair);
+    return c.n * ceil_div(c.c_out, conv2d_quad) * ceil_div(c.out_h(), rows) *
+           ceil_div(c.out_w(), conv2d_pair);
   };
   int rows = most;
   while (rows > 1 && threads(rows) < detail::enough_threads) rows /= 2;
@@ -199,9 +175,9 @@ inline std::optional<Tiling> conv2d_tiling(const Correlation& c, int rows, std::
   using namespace detail;
   // Half of what 32 bits count: places a little beyond the end are computed, though not read.
   const bool countable =
-      std::max({c.c_in * c.h * c.w, c.c_out * c.out_h * c.out_w, c.c_in * c.c_out * c.k_h * c.k_w, c.halo_h(),
-                c.halo_w()}) <= max_count / 2;
-  if (c.c_in == 0 || !countable || c.out_w > conv2d_max_threads * conv2d_pair) return {};
+      std::max({c.c_in * c.h * c.w, c.c_out * c.out_h() * c.out_w(), c.c_in * c.c_out * c.k_h * c.k_w,
+                c.halo_h(), c.halo_w()}) <= max_count / 2;
+  if (c.c_in == 0 || !countable || c.out_w() > conv2d_max_threads * conv2d_pair) return {};
   Tiling t = in_32_bits(c, rows);
   cut_images(t);
   if (!fill_shared_memory(c, element_bytes, pitch_unit, t)) return {};

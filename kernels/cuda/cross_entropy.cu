@@ -3,7 +3,6 @@
 
 #include <limits>
 
-#include "kernelgrad/device_array.h"
 #include "kernels/cuda/block_sum.h"
 #include "kernels/cuda/row_groups.h"
 
@@ -53,13 +52,6 @@ __global__ void __launch_bounds__(forward_block_size)
 }
 
 template <class T>
-__global__ void __launch_bounds__(forward_block_size)
-    cross_entropy_sum_kernel(std::int64_t count, const T* losses, T* loss) {
-  const double sum = block_sum(0, count, [=](std::int64_t i) { return static_cast<double>(losses[i]); });
-  if (threadIdx.x == 0) *loss = static_cast<T>(sum);
-}
-
-template <class T>
 __global__ void __launch_bounds__(backward_block_size)
     cross_entropy_backward_kernel(std::int64_t rows, std::int64_t classes, int lanes, double scale,
                                   const T* grad_loss, const T* logits, const std::int64_t* labels,
@@ -84,17 +76,10 @@ void forward(std::int64_t rows, std::int64_t classes, double scale, const T* log
   grid.shared_bytes = block_sum_bytes;
   // One block even without rows: the loss is written in any case.
   grid.blocks = std::max(grid.blocks.x, 1u);
-  const auto sum_rows = [&](T* losses) {
+  sum_losses<forward_block_size>(grid.blocks.x, loss, [&](T* losses) {
     launch<cross_entropy_forward_kernel<T>>(grid, rows, classes, lanes_per_row(classes), scale, logits,
                                             labels, losses);
-  };
-  if (grid.blocks.x == 1) return sum_rows(loss);
-  DeviceArray<T> losses(grid.blocks.x);
-  sum_rows(losses.data());
-  launch<cross_entropy_sum_kernel<T>>({.blocks = 1,
-                                       .threads = threads_for(grid.blocks.x, forward_block_size),
-                                       .shared_bytes = block_sum_bytes},
-                                      grid.blocks.x, losses.data(), loss);
+  });
 }
 
 template <class T>

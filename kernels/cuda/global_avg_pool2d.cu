@@ -28,7 +28,7 @@ constexpr int block_size = 128;
 template <class T, int lanes>
 __global__ void __launch_bounds__(block_size)
     global_avg_pool2d_forward_kernel(std::int64_t planes, std::int64_t plane, const T* input, T* output) {
-  const std::int64_t z = (std::int64_t{blockIdx.x} * block_size + threadIdx.x) / lanes;
+  const std::int64_t z = global_thread<block_size>() / lanes;
   const int lane = static_cast<int>(threadIdx.x) % lanes;
   // Not an early return: the shuffles want every lane of a warp.
   const bool exists = z < planes;
@@ -43,7 +43,7 @@ template <class T>
 __global__ void __launch_bounds__(block_size)
     global_avg_pool2d_backward_kernel(std::int64_t count, std::int64_t plane, const T* grad_output,
                                       T* grad_input) {
-  const std::int64_t first = (std::int64_t{blockIdx.x} * block_size + threadIdx.x) * pack_size<T>;
+  const std::int64_t first = global_thread<block_size>() * pack_size<T>;
   std::int64_t z = first / plane, next_plane = (z + 1) * plane;
   Pack<T> pack{};
   for (int i = 0; i < pack_size<T>; ++i) {
@@ -56,14 +56,10 @@ __global__ void __launch_bounds__(block_size)
   store_pack(grad_input, first, count, pack);
 }
 
-/// `threads` threads.
-Grid grid_for(std::int64_t threads, std::source_location where = std::source_location::current()) {
-  return {.blocks = block_count(ceil_div(threads, block_size)), .threads = block_size, .where = where};
-}
-
 template <class T, int lanes>
 void forward_with(std::int64_t planes, std::int64_t plane, const T* input, T* output) {
-  launch<global_avg_pool2d_forward_kernel<T, lanes>>(grid_for(planes * lanes), planes, plane, input, output);
+  launch<global_avg_pool2d_forward_kernel<T, lanes>>(grid_for<block_size>(planes * lanes), planes, plane,
+                                                     input, output);
 }
 
 template <class T>
@@ -79,8 +75,8 @@ void forward(std::int64_t planes, std::int64_t plane, const T* input, T* output)
 template <class T>
 void backward(std::int64_t planes, std::int64_t plane, const T* grad_output, T* grad_input) {
   const std::int64_t count = planes * plane;
-  launch<global_avg_pool2d_backward_kernel<T>>(grid_for(ceil_div(count, pack_size<T>)), count, plane,
-                                               grad_output, grad_input);
+  launch<global_avg_pool2d_backward_kernel<T>>(grid_for<block_size>(ceil_div(count, pack_size<T>)), count,
+                                               plane, grad_output, grad_input);
 }
 
 template <class T>

@@ -37,7 +37,7 @@ constexpr int tile_outer = 64, tile_inner = 16, thread_tile = 4;
 static_assert(tile_outer / thread_tile * (tile_outer / thread_tile) == block_size);
 
 /// Elements from one inner index of a tile to the next. 4 more than needed: the transposing store of a warp
-/// then meets 32 different banks (see Place), and 16-byte loads stay aligned.
+/// then meets 32 different banks (see PackPlace), and 16-byte loads stay aligned.
 constexpr int tile_pitch = tile_outer + 4;
 constexpr int tile_elements = tile_inner * tile_pitch;
 
@@ -51,10 +51,10 @@ constexpr int packs_per_thread = (tile_outer * tile_inner) / pack_size<T> / bloc
 
 /// Where in a tile a thread's i-th pack begins.
 template <class T, Contiguous contiguous>
-struct Place {
+struct PackPlace {
   int inner, outer;
 
-  __device__ explicit Place(int i) {
+  __device__ explicit PackPlace(int i) {
     const int pack = i * block_size + static_cast<int>(threadIdx.x);
     if constexpr (contiguous == Contiguous::outer) {
       constexpr int packs_per_row = tile_outer / pack_size<T>;
@@ -82,7 +82,7 @@ class TileLoader {
   __device__ void load(std::int64_t first, std::int64_t end) {
 #pragma unroll
     for (int i = 0; i < packs_per_thread<T>; ++i) {
-      const Place<T, contiguous> place(i);
+      const PackPlace<T, contiguous> place(i);
       const std::int64_t k = first + place.inner, o = first_outer_ + place.outer;
       packs_[i] = Pack<T>{};
       if constexpr (contiguous == Contiguous::inner) {
@@ -96,7 +96,7 @@ class TileLoader {
   __device__ void store(T* tile) const {
 #pragma unroll
     for (int i = 0; i < packs_per_thread<T>; ++i) {
-      const Place<T, contiguous> place(i);
+      const PackPlace<T, contiguous> place(i);
       T* to = tile + place.inner * tile_pitch + place.outer;
       if constexpr (contiguous == Contiguous::inner) {
 #pragma unroll

@@ -3,7 +3,6 @@
 
 #include <limits>
 
-#include "kernelgrad/device_array.h"
 #include "kernels/cuda/block_sum.h"
 #include "kernels/cuda/row_groups.h"
 
@@ -39,13 +38,6 @@ __global__ void __launch_bounds__(block_size)
 
 template <class T>
 __global__ void __launch_bounds__(block_size)
-    nll_loss_sum_kernel(std::int64_t count, const T* losses, T* loss) {
-  const double sum = block_sum(0, count, [=](std::int64_t i) { return static_cast<double>(losses[i]); });
-  if (threadIdx.x == 0) *loss = static_cast<T>(sum);
-}
-
-template <class T>
-__global__ void __launch_bounds__(block_size)
     nll_loss_backward_kernel(std::int64_t rows, std::int64_t classes, int lanes, double scale,
                              const T* grad_loss, const std::int64_t* labels, T* grad_input) {
   const RowLane at(rows, classes, lanes);
@@ -62,18 +54,12 @@ void forward(std::int64_t rows, std::int64_t classes, double scale, const T* log
              const std::int64_t* labels, T* loss) {
   // One at least, even without rows: the loss is written in any case.
   const std::int64_t blocks = std::max<std::int64_t>(1, ceil_div(rows, rows_per_block));
-  const auto sum_rows = [&](T* losses) {
+  sum_losses<block_size>(blocks, loss, [&](T* losses) {
     launch<nll_loss_forward_kernel<T>>({.blocks = block_count(blocks),
                                         .threads = threads_for(rows, block_size),
                                         .shared_bytes = block_sum_bytes},
                                        rows, classes, scale, log_probabilities, labels, losses);
-  };
-  if (blocks == 1) return sum_rows(loss);
-  DeviceArray<T> losses(blocks);
-  sum_rows(losses.data());
-  launch<nll_loss_sum_kernel<T>>(
-      {.blocks = 1, .threads = threads_for(blocks, block_size), .shared_bytes = block_sum_bytes}, blocks,
-      losses.data(), loss);
+  });
 }
 
 template <class T>

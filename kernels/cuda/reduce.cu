@@ -65,7 +65,7 @@ struct RowPlan {
 template <int lanes, bool one_run, class In, class Out>
 __global__ void __launch_bounds__(block_size)
     reduce_rows_kernel(RowPlan p, double scale, const In* input, Out* output) {
-  const std::int64_t group = (std::int64_t{blockIdx.x} * block_size + threadIdx.x) / lanes;
+  const std::int64_t group = global_thread<block_size>() / lanes;
   const int lane = static_cast<int>(threadIdx.x) % lanes;
   // Threads without a group have no terms, but take part in the shuffles.
   const bool exists = group < p.groups;
