@@ -123,8 +123,7 @@ void Optimizer::restore(const nn::StateDict& state) {
   for (const nn::NamedTensor& entry : state) unused.insert(entry.name);
   const auto find = [&](const std::string& name) {
     unused.erase(name);
-    const auto found = std::ranges::find(state, name, &nn::NamedTensor::name);
-    return found == state.end() ? Tensor() : found->tensor;
+    return nn::find_tensor(state, name);
   };
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     std::vector<Tensor> values;

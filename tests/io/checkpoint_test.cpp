@@ -16,11 +16,10 @@ using namespace testing;
 
 constexpr DType every_dtype[] = {DType::float32, DType::float64, DType::uint8, DType::int32, DType::int64};
 
-const Tensor& tensor_named(const Checkpoint& checkpoint, const std::string& name) {
-  for (const nn::NamedTensor& entry : checkpoint.tensors)
-    if (entry.name == name) return entry.tensor;
-  FAIL("no tensor " + name);
-  return checkpoint.tensors[0].tensor;
+Tensor tensor_named(const Checkpoint& checkpoint, const std::string& name) {
+  const Tensor tensor = nn::find_tensor(checkpoint.tensors, name);
+  if (!tensor.defined()) FAIL("no tensor " + name);
+  return tensor;
 }
 
 Checkpoint with_tensors(nn::StateDict tensors) { return {.tensors = std::move(tensors), .metadata = {}}; }

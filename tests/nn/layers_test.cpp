@@ -8,9 +8,7 @@ using namespace testing;
 
 /// The module's own parameter or buffer.
 Tensor named(const nn::Module& module, const std::string& name) {
-  for (const nn::NamedTensor& entry : module.state_dict())
-    if (entry.name == name) return entry.tensor;
-  return {};
+  return nn::find_tensor(module.state_dict(), name);
 }
 
 /// "weight [6, 2, 3, 3], bias [6]"

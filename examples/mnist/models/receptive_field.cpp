@@ -30,8 +30,7 @@ std::int64_t square(const kg::Pair& pair) {
   return pair.h;
 }
 
-template <class Pool>
-Window window_of(Kind kind, const Pool& pool, std::size_t child) {
+Window window_of(Kind kind, const nn::Pool2d& pool, std::size_t child) {
   const std::int64_t kernel = square(pool.kernel()), stride = square(pool.options().stride);
   return {kind, kernel, stride == 0 ? kernel : stride, square(pool.options().padding), child};
 }

@@ -31,8 +31,7 @@ std::uint32_t checksum_of_first_images(const Recipe& recipe, const Split& traini
 
 std::string pair_text(const kg::Pair& pair) { return fmt::format("{}x{}", pair.h, pair.w); }
 
-template <class Pool>
-std::string pool_text(const Pool& pool) {
+std::string pool_text(const kg::nn::Pool2d& pool) {
   const auto& [stride, padding, count_include_pad] = pool.options();
   return fmt::format(" {} {} {} {}", pair_text(pool.kernel()), pair_text(stride), pair_text(padding),
                      count_include_pad);
@@ -46,12 +45,11 @@ std::string modules_text(const kg::nn::Module& module) {
   if (const auto* norm = dynamic_cast<const kg::nn::BatchNorm2d*>(&module))
     text += fmt::format(" {} {}", norm->options().epsilon, norm->options().momentum);
   if (const auto* conv = dynamic_cast<const kg::nn::Conv2d*>(&module)) {
-    const auto& [stride, padding, dilation, groups] = conv->options();
-    text += fmt::format(" {} {} {} {} {}", pair_text(conv->kernel()), pair_text(stride), pair_text(padding),
-                        pair_text(dilation), groups);
+    const kg::Conv2dOptions& o = conv->options();
+    text += fmt::format(" {} {} {} {} {}", pair_text(conv->kernel()), pair_text(o.stride),
+                        pair_text(o.padding), pair_text(o.dilation), o.groups);
   }
-  if (const auto* pool = dynamic_cast<const kg::nn::MaxPool2d*>(&module)) text += pool_text(*pool);
-  if (const auto* pool = dynamic_cast<const kg::nn::AvgPool2d*>(&module)) text += pool_text(*pool);
+  if (const auto* pool = dynamic_cast<const kg::nn::Pool2d*>(&module)) text += pool_text(*pool);
   for (const auto& [name, child] : module.children()) text += fmt::format(" ({})", modules_text(*child));
   return text;
 }

@@ -85,9 +85,9 @@ class Reader {
 
   template <class T>
   std::vector<T> values(const std::string& name) const {
-    for (const kg::nn::NamedTensor& entry : checkpoint_.tensors)
-      if (entry.name == name) return entry.tensor.to_vector<T>();
-    fail("it lacks the tensor " + name);
+    const kg::Tensor tensor = kg::nn::find_tensor(checkpoint_.tensors, name);
+    if (!tensor.defined()) fail("it lacks the tensor " + name);
+    return tensor.to_vector<T>();
   }
 
   std::string bytes(const std::string& name) const {

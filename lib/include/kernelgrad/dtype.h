@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 
 #include "kernelgrad/export.h"
 
@@ -21,17 +22,9 @@ std::string_view name_of(DType dtype);
 bool is_floating_point(DType dtype);
 
 template <class T>
-inline constexpr bool is_dtype = false;
-template <>
-inline constexpr bool is_dtype<float> = true;
-template <>
-inline constexpr bool is_dtype<double> = true;
-template <>
-inline constexpr bool is_dtype<std::uint8_t> = true;
-template <>
-inline constexpr bool is_dtype<std::int32_t> = true;
-template <>
-inline constexpr bool is_dtype<std::int64_t> = true;
+inline constexpr bool is_dtype =
+    std::is_same_v<T, float> || std::is_same_v<T, double> || std::is_same_v<T, std::uint8_t> ||
+    std::is_same_v<T, std::int32_t> || std::is_same_v<T, std::int64_t>;
 
 /// The DType of the C++ type T.
 template <class T>

@@ -17,6 +17,10 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// Throws the Error "OP: no memory", which itself takes none: what every public function turns a
+/// std::bad_alloc into.
+[[noreturn]] void no_memory(std::string_view op);
+
 /// Text that this program did not write (a path, a name in a file), fit for a message: control characters,
 /// which could command a terminal, marks that turn the direction of writing, and bytes that are no UTF-8 are
 /// escaped as "\n", "\x1b" or "\u202e". The rest stays as it is; of more than 4096 bytes the beginning and

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "kernelgrad/export.h"
-#include "kernelgrad/nn.h"
+#include "kernelgrad/state_dict.h"
 
 namespace KG_API kg {
 

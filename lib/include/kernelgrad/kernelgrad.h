@@ -13,5 +13,6 @@
 #include "kernelgrad/nn.h"
 #include "kernelgrad/ops.h"
 #include "kernelgrad/random.h"
+#include "kernelgrad/state_dict.h"
 #include "kernelgrad/tensor.h"
 #include "kernelgrad/version.h"

@@ -15,19 +15,11 @@
 
 #include "kernelgrad/export.h"
 #include "kernelgrad/ops.h"
+#include "kernelgrad/state_dict.h"
 #include "kernelgrad/tensor.h"
 
 namespace KG_API kg {
 namespace nn {
-
-/// A tensor of a module under its name ("0.weight").
-struct NamedTensor {
-  std::string name;
-  Tensor tensor;
-};
-
-/// Parameters and buffers by name, in the order of the modules.
-using StateDict = std::vector<NamedTensor>;
 
 struct LoadOptions {
   bool strict = true;  ///< Names that are missing or unexpected are an error; otherwise they are listed.
@@ -117,8 +109,6 @@ class Module {
   void register_child(std::string name, std::shared_ptr<Module> child);
   /// Returns body(), with its Errors named as those of forward(): for what a module offers beside that.
   Tensor named(const std::function<Tensor()>& body) const;
-  /// Throws the Error that stands for a std::bad_alloc.
-  [[noreturn]] static void out_of_memory(std::string_view function);
 
  private:
   struct Slot {
@@ -173,7 +163,7 @@ class Sequential : public Module {
   try {
     (append(std::make_shared<Modules>(std::move(modules))), ...);
   } catch (const std::bad_alloc&) {
-    out_of_memory("Sequential");
+    no_memory("Sequential");
   }
   /// A copy is a Sequential that shares its modules, not one that contains the other.
   Sequential(const Sequential&) = default;
@@ -190,13 +180,7 @@ class Sequential : public Module {
   std::string_view type_name() const override { return "Sequential"; }
 };
 
-struct Conv2dOptions {
-  Pair stride = 1;
-  Pair padding = 0;
-  Pair dilation = 1;
-  std::int64_t groups = 1;
-  bool bias = true;
-};
+using kg::Conv2dOptions;
 
 /// kg::conv2d with a weight [out_channels, in_channels / groups, k_h, k_w] and a bias [out_channels], both
 /// drawn uniformly from +-1 / sqrt(fan_in), fan_in = in_channels / groups * k_h * k_w, as PyTorch's Conv2d
@@ -208,11 +192,11 @@ class Conv2d : public Module {
   Tensor forward(const Tensor& x) override;
   std::string_view type_name() const override { return "Conv2d"; }
   Pair kernel() const { return {weight_.size(2), weight_.size(3)}; }
-  const kg::Conv2dOptions& options() const { return options_; }
+  const Conv2dOptions& options() const { return options_; }
 
  private:
   Tensor weight_, bias_;
-  kg::Conv2dOptions options_;
+  Conv2dOptions options_;
 };
 
 struct LinearOptions {
@@ -246,15 +230,12 @@ class BatchNorm2d : public Module {
   std::string_view type_name() const override { return "BatchNorm2d"; }
   const BatchNorm2dOptions& options() const { return options_; }
 
-  /// Element-wise neighbours to compute in the same pass.
-  struct Neighbours {
-    bool relu_before = false, relu_after = false;
-    double dropout = 0;
-  };
-  Tensor forward_fused(const Tensor& x, const Neighbours& neighbours);
+  /// With element-wise neighbours in the same pass: relu_before, relu_after and dropout of the options. The
+  /// others are the module's.
+  Tensor forward_fused(const Tensor& x, const BatchNormOptions& neighbours);
 
  private:
-  Tensor normalized(const Tensor& x, const Neighbours& neighbours);
+  Tensor normalized(const Tensor& x, BatchNormOptions options);
 
   Tensor weight_, bias_, running_mean_, running_var_, num_batches_tracked_;
   BatchNorm2dOptions options_;
@@ -279,32 +260,35 @@ class Dropout : public Module {
   double p_;
 };
 
-/// kg::max_pool2d. Throws Error on a kernel or options that it does not take.
-class MaxPool2d : public Module {
+/// What MaxPool2d and AvgPool2d share.
+class Pool2d : public Module {
  public:
-  explicit MaxPool2d(Pair kernel, const PoolOptions& options = {});
-  Tensor forward(const Tensor& x) override { return max_pool2d(x, kernel_, options_); }
-  std::string_view type_name() const override { return "MaxPool2d"; }
   Pair kernel() const { return kernel_; }
   const PoolOptions& options() const { return options_; }
+
+ protected:
+  /// Throws Error on a kernel or options that pooling does not take, with the type's name.
+  Pool2d(std::string_view type, Pair kernel, const PoolOptions& options);
 
  private:
   Pair kernel_;
   PoolOptions options_;
 };
 
-/// kg::avg_pool2d. Throws Error on a kernel or options that it does not take.
-class AvgPool2d : public Module {
+/// kg::max_pool2d. Throws Error on a kernel or options that it does not take.
+class MaxPool2d : public Pool2d {
  public:
-  explicit AvgPool2d(Pair kernel, const PoolOptions& options = {});
-  Tensor forward(const Tensor& x) override { return avg_pool2d(x, kernel_, options_); }
-  std::string_view type_name() const override { return "AvgPool2d"; }
-  Pair kernel() const { return kernel_; }
-  const PoolOptions& options() const { return options_; }
+  explicit MaxPool2d(Pair kernel, const PoolOptions& options = {}) : Pool2d("MaxPool2d", kernel, options) {}
+  Tensor forward(const Tensor& x) override { return max_pool2d(x, kernel(), options()); }
+  std::string_view type_name() const override { return "MaxPool2d"; }
+};
 
- private:
-  Pair kernel_;
-  PoolOptions options_;
+/// kg::avg_pool2d. Throws Error on a kernel or options that it does not take.
+class AvgPool2d : public Pool2d {
+ public:
+  explicit AvgPool2d(Pair kernel, const PoolOptions& options = {}) : Pool2d("AvgPool2d", kernel, options) {}
+  Tensor forward(const Tensor& x) override { return avg_pool2d(x, kernel(), options()); }
+  std::string_view type_name() const override { return "AvgPool2d"; }
 };
 
 /// kg::global_avg_pool2d: PyTorch's AdaptiveAvgPool2d(1).

@@ -126,6 +126,7 @@ struct Conv2dOptions {
   Pair padding = 0;  ///< Zeros added on each side.
   Pair dilation = 1;
   std::int64_t groups = 1;
+  bool bias = true;  ///< Whether nn::Conv2d has one. conv2d() goes by its argument.
 };
 
 /// 2-d cross-correlation: input [n, c_in, h, w], weight [c_out, c_in / groups, k_h, k_w], bias [c_out] or
@@ -154,28 +155,6 @@ Tensor conv_transpose2d(const Tensor& input, const Tensor& weight, const Tensor&
 /// input weight^T + bias: input [..., in_features], weight [out_features, in_features], bias [out_features]
 /// or undefined.
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias = {});
-
-/// Where dropout takes its numbers from: a seed and the number of draws made so far. Two tensors dropped with
-/// the same seed and draw share their mask; each call to dropout() advances the draw by one.
-class Generator {
- public:
-  explicit Generator(std::uint64_t seed = 0) : seed_(seed) {}
-  std::uint64_t seed() const { return seed_; }
-  /// Number of the next draw. Saved and restored with the seed, training goes on exactly as it would have.
-  std::uint64_t draws() const { return draws_; }
-  void set_state(std::uint64_t seed, std::uint64_t draws) { seed_ = seed, draws_ = draws; }
-  /// The number of this draw; the next call gets another.
-  std::uint64_t draw() { return draws_++; }
-
- private:
-  std::uint64_t seed_;
-  std::uint64_t draws_ = 0;
-};
-
-/// The generator that dropout uses unless it is given another. One for the whole process; not synchronised.
-Generator& default_generator();
-/// Restarts default_generator() with a seed.
-void manual_seed(std::uint64_t seed);
 
 /// Multiplies each element by 0 with probability p and the others by 1 / (1 - p): NaN and infinity come out
 /// as NaN where they are dropped. With p = 0 returns x. Throws Error unless 0 <= p <= 1. (Inactive outside

@@ -38,4 +38,26 @@ class RandomStream {
   unsigned used_ = 4;
 };
 
+/// Where dropout takes its numbers from: a seed and the number of draws made so far. Two tensors dropped with
+/// the same seed and draw share their mask; each call to dropout() advances the draw by one.
+class Generator {
+ public:
+  explicit Generator(std::uint64_t seed = 0) : seed_(seed) {}
+  std::uint64_t seed() const { return seed_; }
+  /// Number of the next draw. Saved and restored with the seed, training goes on exactly as it would have.
+  std::uint64_t draws() const { return draws_; }
+  void set_state(std::uint64_t seed, std::uint64_t draws) { seed_ = seed, draws_ = draws; }
+  /// The number of this draw; the next call gets another.
+  std::uint64_t draw() { return draws_++; }
+
+ private:
+  std::uint64_t seed_;
+  std::uint64_t draws_ = 0;
+};
+
+/// The generator that dropout uses unless it is given another. One for the whole process; not synchronised.
+Generator& default_generator();
+/// Restarts default_generator() with a seed.
+void manual_seed(std::uint64_t seed);
+
 }  // namespace kg

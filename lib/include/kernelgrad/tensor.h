@@ -116,7 +116,7 @@ class Tensor {
       copy_to_host(dtype_of<T>(), values.data());
       return values;
     } catch (const std::bad_alloc&) {
-      no_memory();
+      no_memory("Tensor::to_vector");
     }
   }
   /// The elements as bytes. Throws Error if the memory is not the CPU's.
@@ -188,7 +188,6 @@ class Tensor {
   void* host_data(DType dtype) const;
   void* address(DType dtype) const;
   void copy_to_host(DType dtype, void* destination) const;
-  [[noreturn]] static void no_memory();
 
   std::shared_ptr<Impl> impl_;
 };

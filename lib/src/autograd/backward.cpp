@@ -4,7 +4,6 @@
 #include <unordered_map>
 
 #include "autograd/node.h"
-#include "core/no_memory.h"
 #include "core/tensor_impl.h"
 #include "ops/in_place.h"
 
@@ -128,7 +127,7 @@ void Tensor::backward(bool retain_graph) const try {
                 "; only a scalar starts a backward pass without a gradient given");
   backward(ones(shape(), {.dtype = dtype(), .device = device()}), retain_graph);
 } catch (const std::bad_alloc&) {
-  kg::no_memory("backward");
+  no_memory("backward");
 }
 
 void Tensor::backward(const Tensor& gradient, bool retain_graph) const try {
@@ -142,7 +141,7 @@ void Tensor::backward(const Tensor& gradient, bool retain_graph) const try {
     return accumulate_into_leaf(*impl_, gradient, [] { return std::string("backward: the leaf"); });
   BackwardWalk(retain_graph).run(impl_->grad_fn, gradient);
 } catch (const std::bad_alloc&) {
-  kg::no_memory("backward");
+  no_memory("backward");
 }
 
 }  // namespace kg

@@ -5,7 +5,6 @@
 #include <sstream>
 #include <utility>
 
-#include "core/no_memory.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/random.h"
 

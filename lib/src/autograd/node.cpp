@@ -3,7 +3,6 @@
 
 #include <atomic>
 
-#include "core/no_memory.h"
 #include "core/tensor_impl.h"
 
 namespace kg {

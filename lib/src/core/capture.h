@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "core/storage.h"
-#include "kernelgrad/ops.h"
+#include "kernelgrad/random.h"
 #include "kernelgrad/tensor.h"
 
 namespace kg {

@@ -4,7 +4,6 @@
 #include <new>
 #include <string>
 
-#include "core/no_memory.h"
 #include "core/storage.h"
 #include "kernelgrad/error.h"
 

@@ -3,36 +3,23 @@
 
 namespace kg {
 
-std::size_t size_of(DType dtype) {
-  switch (dtype) {
-    case DType::uint8:
-      return 1;
-    case DType::float32:
-    case DType::int32:
-      return 4;
-    case DType::float64:
-    case DType::int64:
-      return 8;
-  }
-  return 0;
-}
+namespace {
 
-std::string_view name_of(DType dtype) {
-  switch (dtype) {
-    case DType::float32:
-      return "float32";
-    case DType::float64:
-      return "float64";
-    case DType::uint8:
-      return "uint8";
-    case DType::int32:
-      return "int32";
-    case DType::int64:
-      return "int64";
-  }
-  return "unknown";
-}
+struct Description {
+  std::string_view name;
+  std::size_t size;
+};
 
+/// In the order of DType.
+constexpr Description descriptions[] = {
+    {"float32", 4}, {"float64", 8}, {"uint8", 1}, {"int32", 4}, {"int64", 8}};
+
+const Description& description_of(DType dtype) { return descriptions[static_cast<std::size_t>(dtype)]; }
+
+}  // namespace
+
+std::size_t size_of(DType dtype) { return description_of(dtype).size; }
+std::string_view name_of(DType dtype) { return description_of(dtype).name; }
 bool is_floating_point(DType dtype) { return dtype == DType::float32 || dtype == DType::float64; }
 
 }  // namespace kg

@@ -2,7 +2,6 @@
 #include "kernelgrad/graph.h"
 
 #include "core/capture.h"
-#include "core/no_memory.h"
 #include "core/storage.h"
 #include "kernels/graph.h"
 

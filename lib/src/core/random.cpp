@@ -32,4 +32,11 @@ std::uint32_t RandomStream::below(std::uint32_t n) {
     if (const std::uint32_t value = bits(); value >= rejected) return value % n;
 }
 
+Generator& default_generator() {
+  static Generator generator;
+  return generator;
+}
+
+void manual_seed(std::uint64_t seed) { default_generator() = Generator(seed); }
+
 }  // namespace kg

@@ -9,7 +9,6 @@
 
 #include "autograd/node.h"
 #include "core/capture.h"
-#include "core/no_memory.h"
 #include "core/tensor_impl.h"
 #include "dispatch/types.h"
 #include "ops/in_place.h"
@@ -80,7 +79,7 @@ Tensor Tensor::empty(Shape shape, TensorOptions options) try {
   }
   return Tensor(std::move(impl));
 } catch (const std::bad_alloc&) {
-  kg::no_memory("tensor");
+  no_memory("tensor");
 }
 
 Tensor Tensor::zeros(Shape shape, TensorOptions options) { return full(std::move(shape), 0, options); }
@@ -98,7 +97,7 @@ Tensor Tensor::full(Shape shape, double value, TensorOptions options) try {
   });
   return result;
 } catch (const std::bad_alloc&) {
-  kg::no_memory("Tensor::full");
+  no_memory("Tensor::full");
 }
 
 Tensor Tensor::from_bytes(std::span<const std::byte> bytes, Shape shape, TensorOptions options) try {
@@ -110,7 +109,7 @@ Tensor Tensor::from_bytes(std::span<const std::byte> bytes, Shape shape, TensorO
   functions_of(options.device).copy_from_host(result.impl_->storage->data(), bytes.data(), bytes.size());
   return result;
 } catch (const std::bad_alloc&) {
-  kg::no_memory("Tensor::from");
+  no_memory("Tensor::from");
 }
 
 namespace {
@@ -156,8 +155,6 @@ std::span<const std::byte> Tensor::bytes() const {
   return {static_cast<const std::byte*>(host_data(dtype())), impl_->storage->bytes()};
 }
 
-void Tensor::no_memory() { kg::no_memory("Tensor::to_vector"); }
-
 void Tensor::copy_to_host(DType wanted, void* destination) const {
   if (dtype() != wanted)
     throw Error("Tensor::to_vector: asked for " + std::string(name_of(wanted)) + ", the tensor is " +
@@ -170,7 +167,7 @@ double Tensor::item() const try {
     throw Error("Tensor::item: the tensor has shape " + to_string(shape()) + ", expected one element");
   return visit_any(dtype(), [&]<class T>(Type<T>) { return static_cast<double>(to_vector<T>()[0]); });
 } catch (const std::bad_alloc&) {
-  kg::no_memory("Tensor::item");
+  no_memory("Tensor::item");
 }
 
 Tensor Tensor::to(Device target) const try {
@@ -182,7 +179,7 @@ Tensor Tensor::to(Device target) const try {
     return {call.grad_output.to(from)};
   });
 } catch (const std::bad_alloc&) {
-  kg::no_memory("Tensor::to");
+  no_memory("Tensor::to");
 }
 
 Tensor Tensor::to(DType target) const try {
@@ -201,7 +198,7 @@ Tensor Tensor::to(DType target) const try {
     return {call.grad_output.to(from)};
   });
 } catch (const std::bad_alloc&) {
-  kg::no_memory("Tensor::to");
+  no_memory("Tensor::to");
 }
 
 Tensor Tensor::clone() const try {
@@ -209,11 +206,11 @@ Tensor Tensor::clone() const try {
   copy.copy_from(*this);
   return copy;
 } catch (const std::bad_alloc&) {
-  kg::no_memory("Tensor::clone");
+  no_memory("Tensor::clone");
 }
 
 Tensor Tensor::detach() const try { return share_storage(*this, shape()); } catch (const std::bad_alloc&) {
-  kg::no_memory("Tensor::detach");
+  no_memory("Tensor::detach");
 }
 
 void Tensor::copy_from(const Tensor& source) try {
@@ -232,7 +229,7 @@ void Tensor::copy_from(const Tensor& source) try {
   else
     functions_of(source.device()).copy_to_host(to, from, bytes);
 } catch (const std::bad_alloc&) {
-  kg::no_memory("Tensor::copy_from");
+  no_memory("Tensor::copy_from");
 }
 
 std::uint64_t Tensor::version() const { return checked(impl()).storage->version(); }
@@ -252,7 +249,7 @@ void Tensor::set_data(const Tensor& source) try {
   impl_->storage = source.impl_->storage;
   impl_->grad = nullptr;
 } catch (const std::bad_alloc&) {
-  kg::no_memory("Tensor::set_data");
+  no_memory("Tensor::set_data");
 }
 
 Tensor share_storage(const Tensor& tensor, Shape shape) {

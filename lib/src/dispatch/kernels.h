@@ -5,7 +5,6 @@
 #include <string_view>
 #include <type_traits>
 
-#include "core/no_memory.h"
 #include "core/tensor_impl.h"
 #include "dispatch/types.h"
 #include "kernelgrad/backend.h"

@@ -11,7 +11,6 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "core/no_memory.h"
 #include "io/descriptor.h"
 #include "kernelgrad/io.h"
 

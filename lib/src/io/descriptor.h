@@ -34,8 +34,8 @@ class Descriptor {
 inline std::string reason(int error_number = errno) { return std::generic_category().message(error_number); }
 
 /// Calls a function of the system's again for as long as a signal interrupts it.
-template <class Call>
-auto uninterrupted(const Call& call) {
+template <class SystemCall>
+auto uninterrupted(const SystemCall& call) {
   auto result = call();
   while (result < 0 && errno == EINTR) result = call();
   return result;

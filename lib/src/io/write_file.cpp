@@ -11,7 +11,6 @@
 #include <ostream>
 #include <streambuf>
 
-#include "core/no_memory.h"
 #include "io/descriptor.h"
 #include "kernelgrad/io.h"
 

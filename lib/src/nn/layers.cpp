@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <cmath>
 
-#include "core/no_memory.h"
 #include "kernelgrad/nn.h"
 #include "kernelgrad/random.h"
 #include "ops/check.h"
@@ -24,10 +23,7 @@ Tensor uniform(Shape shape, double bound) {
 
 Conv2d::Conv2d(std::int64_t in_channels, std::int64_t out_channels, Pair kernel,
                const Conv2dOptions& options) try
-    : options_{.stride = options.stride,
-               .padding = options.padding,
-               .dilation = options.dilation,
-               .groups = options.groups} {
+    : options_(options) {
   if (in_channels < 1 || out_channels < 1 || options.groups < 1 || in_channels % options.groups != 0 ||
       out_channels % options.groups != 0)
     check::fail("Conv2d", std::to_string(in_channels) + " input and " + std::to_string(out_channels) +
@@ -83,32 +79,26 @@ BatchNorm2d::BatchNorm2d(std::int64_t channels, const BatchNorm2dOptions& option
   no_memory("BatchNorm2d");
 }
 
-Tensor BatchNorm2d::forward_fused(const Tensor& x, const Neighbours& neighbours) {
+Tensor BatchNorm2d::forward_fused(const Tensor& x, const BatchNormOptions& neighbours) {
   return named([&] { return normalized(x, neighbours); });
 }
 
-Tensor BatchNorm2d::normalized(const Tensor& x, const Neighbours& neighbours) {
+Tensor BatchNorm2d::normalized(const Tensor& x, BatchNormOptions options) {
   const check::Argument input{"batch_norm", "input", x};
   check::matches(input, {"batch_norm", "weight", weight_});
   check::has_rank(input, 4, "[n, channels, h, w]");
-  return batch_norm(x, weight_, bias_, running_mean_, running_var_,
-                    {.training = is_training(),
-                     .momentum = options_.momentum,
-                     .epsilon = options_.epsilon,
-                     .num_batches_tracked = num_batches_tracked_,
-                     .relu_before = neighbours.relu_before,
-                     .relu_after = neighbours.relu_after,
-                     .dropout = neighbours.dropout});
+  options.training = is_training();
+  options.momentum = options_.momentum;
+  options.epsilon = options_.epsilon;
+  options.num_batches_tracked = num_batches_tracked_;
+  return batch_norm(x, weight_, bias_, running_mean_, running_var_, options);
 }
 
 Dropout::Dropout(double p) : p_(p) { check::is_probability("Dropout", "p", p); }
 
-MaxPool2d::MaxPool2d(Pair kernel, const PoolOptions& options) : kernel_(kernel), options_(options) {
-  check::options("MaxPool2d", kernel, options);
-}
-
-AvgPool2d::AvgPool2d(Pair kernel, const PoolOptions& options) : kernel_(kernel), options_(options) {
-  check::options("AvgPool2d", kernel, options);
+Pool2d::Pool2d(std::string_view type, Pair kernel, const PoolOptions& options)
+    : kernel_(kernel), options_(options) {
+  check::options(type, kernel, options);
 }
 
 Functional::Functional(std::function<Tensor(const Tensor&)> function) : function_(std::move(function)) {

@@ -6,7 +6,6 @@
 #include <sstream>
 #include <utility>
 
-#include "core/no_memory.h"
 #include "dispatch/types.h"
 #include "kernelgrad/nn.h"
 

@@ -3,7 +3,6 @@
 #include <set>
 #include <typeinfo>
 
-#include "core/no_memory.h"
 #include "kernelgrad/nn.h"
 
 namespace kg::nn {
@@ -14,12 +13,12 @@ thread_local const ForwardHook* active_hook = nullptr;
 thread_local const Module* running = nullptr;
 
 /// Makes a module the one that runs on this thread, for a scope.
-class Call {
+class RunningModule {
  public:
-  explicit Call(const Module& module) : caller(std::exchange(running, &module)) {}
-  ~Call() { running = caller; }
-  Call(const Call&) = delete;
-  Call& operator=(const Call&) = delete;
+  explicit RunningModule(const Module& module) : caller(std::exchange(running, &module)) {}
+  ~RunningModule() { running = caller; }
+  RunningModule(const RunningModule&) = delete;
+  RunningModule& operator=(const RunningModule&) = delete;
 
   const Module* const caller;
 };
@@ -47,8 +46,6 @@ Module::Module() try : state_(std::make_shared<State>()) {
   no_memory("Module");
 }
 
-void Module::out_of_memory(std::string_view function) { no_memory(function); }
-
 Module& Module::operator=(const Module& other) {
   if (this == &other) return *this;
   if (const Path path = other.path_to([this](const Module& part) { return &part == this; }))
@@ -68,16 +65,16 @@ Tensor Module::operator()(const Tensor& x) try {
 }
 
 Tensor Module::named(const std::function<Tensor()>& body) const {
-  const Call call(*this);
+  const RunningModule self(*this);
   try {
     return body();
   } catch (const Error& error) {
     const auto* inner = dynamic_cast<const LayerError*>(&error);
     if (!inner && typeid(error) != typeid(Error)) throw;
-    const std::string name = call.caller ? call.caller->name_of_child(*this).value_or("") : "";
+    const std::string name = self.caller ? self.caller->name_of_child(*this).value_or("") : "";
     const std::string described = std::string(type_name()) + ": " + error.what();
     const bool has_path = inner && !inner->path.empty();
-    if (!call.caller) throw Error(has_path ? error.what() : described);
+    if (!self.caller) throw Error(has_path ? error.what() : described);
     if (has_path && !name.empty()) throw LayerError(name + "." + inner->path, inner->without_path);
     throw LayerError(name, described);
   }

@@ -2,7 +2,6 @@
 #include <span>
 #include <typeinfo>
 
-#include "core/no_memory.h"
 #include "kernelgrad/nn.h"
 
 namespace kg::nn {
@@ -15,7 +14,7 @@ using Child = std::pair<std::string, std::shared_ptr<Module>>;
 /// modules.
 struct FusedRun {
   BatchNorm2d* batch_norm = nullptr;
-  BatchNorm2d::Neighbours neighbours = {};
+  BatchNormOptions neighbours = {};
   std::size_t length = 0;
 };
 
@@ -27,12 +26,12 @@ bool is_relu(const Module& module) {
 FusedRun match(std::span<const Child> modules) {
   FusedRun run;
   // Exactly that type: a class derived from it may compute something else.
-  const auto next = [&]<class Wanted>(Wanted*) -> Wanted* {
+  const auto next = [&]<class Type>(Type*) -> Type* {
     if (run.length == modules.size()) return nullptr;
     Module& module = *modules[run.length].second;
-    if (typeid(module) != typeid(Wanted)) return nullptr;
+    if (typeid(module) != typeid(Type)) return nullptr;
     ++run.length;
-    return static_cast<Wanted*>(&module);
+    return static_cast<Type*>(&module);
   };
   const auto next_is_relu = [&] {
     const bool found = run.length < modules.size() && is_relu(*modules[run.length].second);

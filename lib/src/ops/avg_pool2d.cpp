@@ -3,12 +3,12 @@
 
 #include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
-#include "ops/pool2d.h"
+#include "ops/check.h"
 
 namespace kg {
 
 Tensor avg_pool2d(const Tensor& x, Pair kernel, const PoolOptions& options) try {
-  const kernels::Pool2dProblem problem = pool2d_problem("avg_pool2d", x, kernel, options);
+  const kernels::Pool2dProblem problem = check::pooling("avg_pool2d", x, kernel, options);
   const TensorOptions like = x.options();
   const bool count_include_pad = options.count_include_pad;
   const Description description = problem.description().note(", padding not counted", !count_include_pad);

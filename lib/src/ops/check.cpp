@@ -100,6 +100,56 @@ void options(std::string_view op, Pair kernel, const PoolOptions& options) {
                  ", expected between 0 and half the kernel " + to_string(Shape{kernel.h, kernel.w}));
 }
 
+Tensor labels(std::string_view op, std::string_view name, const Tensor& scores, const Tensor& labels) {
+  const Argument x{op, name, scores}, y{op, "labels", labels};
+  is_floating(x);
+  has_rank(x, 2, "[n, classes]");
+  if (scores.size(0) < 1) throw Error(x.described() + ", expected at least one row");
+  if (!labels.defined() || is_floating_point(labels.dtype()))
+    throw Error(y.described() + ", expected integers");
+  has_shape(y, {scores.size(0)}, "[n]");
+  if (labels.device() != scores.device())
+    throw Error(y.described() + ", expected " + scores.device().name() + " as " + std::string(name));
+  const Tensor result = labels.to(DType::int64);
+  if (!result.device().is_cpu()) return result;
+  const std::int64_t classes = scores.size(1);
+  for (const std::int64_t label : result.span<std::int64_t>())
+    if (label < 0 || label >= classes)
+      fail(op, "label " + std::to_string(label) + ", expected 0 to " + std::to_string(classes - 1));
+  return result;
+}
+
+kernels::Pool2dProblem pooling(std::string_view op, const Tensor& x, Pair kernel,
+                               const PoolOptions& options) {
+  const Argument input{op, "input", x};
+  is_floating(input);
+  has_rank(input, 4, "[n, c, h, w]");
+  const auto [stride, padding] = std::pair(options.stride, options.padding);
+  check::options(op, kernel, options);
+  has_images(input);
+  if (x.size(2) + 2 * padding.h < kernel.h || x.size(3) + 2 * padding.w < kernel.w)
+    throw Error(input.described() + ", too small for a kernel of " + to_string(Shape{kernel.h, kernel.w}) +
+                " with padding " + to_string(Shape{padding.h, padding.w}));
+  return {.planes = checked_numel(op, {x.size(0), x.size(1)}),
+          .h = x.size(2),
+          .w = x.size(3),
+          .k_h = kernel.h,
+          .k_w = kernel.w,
+          .stride_h = stride.h ? stride.h : kernel.h,
+          .stride_w = stride.w ? stride.w : kernel.w,
+          .padding_h = padding.h,
+          .padding_w = padding.w};
+}
+
+void padded_size(std::string_view op, const kernels::Conv2dProblem& p) {
+  const double rows = static_cast<double>(p.h + 2 * p.padding_h + p.stride_h),
+               columns = static_cast<double>(p.w + 2 * p.padding_w + p.stride_w);
+  if (static_cast<double>(p.c_in) * rows * columns > 0x1p45)
+    fail(op, "an input image of [" + std::to_string(p.c_in) + ", " + std::to_string(p.h) + ", " +
+                 std::to_string(p.w) + "] with padding " + to_string(Shape{p.padding_h, p.padding_w}) +
+                 " has more elements than memory can hold");
+}
+
 void fail(std::string_view op, const std::string& what) { throw Error(std::string(op) + ": " + what); }
 
 }  // namespace kg::check

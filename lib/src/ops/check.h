@@ -5,6 +5,8 @@
 #include <string_view>
 
 #include "kernelgrad/ops.h"
+#include "kernels/conv2d.h"
+#include "kernels/pool2d_problem.h"
 
 /// What every operation checks about its arguments before it computes anything.
 namespace kg::check {
@@ -43,6 +45,18 @@ void is_probability(std::string_view op, std::string_view option, double value);
 void options(std::string_view op, const Conv2dOptions& options);
 void options(std::string_view op, const BatchNormOptions& options);
 void options(std::string_view op, Pair kernel, const PoolOptions& options);
+
+/// The labels of a loss as int64, checked to be integers [n] on the device of `scores`, which are checked to
+/// be [n, classes] with n > 0 and go by the name `name` in messages. Throws Error also on a label outside [0,
+/// classes) if they are on the CPU: to look at those on another device would mean waiting for it.
+Tensor labels(std::string_view op, std::string_view name, const Tensor& scores, const Tensor& labels);
+
+/// The problem of a pooling operation.
+kernels::Pool2dProblem pooling(std::string_view op, const Tensor& x, Pair kernel, const PoolOptions& options);
+
+/// Convolution's kernels copy an image with its padding, sorted by remainder modulo the strides. Throws Error
+/// where that is more than memory can hold: the number of bytes could not be computed in 64 bits.
+void padded_size(std::string_view op, const kernels::Conv2dProblem& problem);
 
 [[noreturn]] void fail(std::string_view op, const std::string& what);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "ops/conv2d.h"
+#include "kernels/conv2d.h"
 
 #include <algorithm>
 
@@ -31,7 +31,7 @@ kernels::Conv2dProblem checked_problem(const Tensor& input, const Tensor& weight
   check::has_rank(x, 4, "[n, c_in, h, w]");
   check::has_images(x);
   check::has_rank(w, 4, "[c_out, c_in / groups, k_h, k_w]");
-  const auto [stride, padding, dilation, groups] = options;
+  const auto [stride, padding, dilation, groups, has_bias] = options;
   check::options("conv2d", options);
   const std::int64_t reach_h = reach(input.size(2), padding.h, dilation.h, weight.size(2)),
                      reach_w = reach(input.size(3), padding.w, dilation.w, weight.size(3));
@@ -63,7 +63,7 @@ kernels::Conv2dProblem checked_problem(const Tensor& input, const Tensor& weight
     check::fail("conv2d", "the kernel of weight " + kg::to_string(weight.shape()) + " with dilation " +
                               to_string(dilation) + " does not fit into input " +
                               kg::to_string(input.shape()) + " with padding " + to_string(padding));
-  if (input.numel() > 0) check_padded_size("conv2d", problem);
+  if (input.numel() > 0) check::padded_size("conv2d", problem);
   if (bias.defined()) {
     check::matches(b, x);
     check::has_shape(b, {problem.c_out}, "[c_out]");
@@ -89,15 +89,6 @@ Tensor without_products(const Tensor& input, const Tensor& weight, const Tensor&
 }
 
 }  // namespace
-
-void check_padded_size(std::string_view op, const kernels::Conv2dProblem& p) {
-  const double rows = static_cast<double>(p.h + 2 * p.padding_h + p.stride_h),
-               columns = static_cast<double>(p.w + 2 * p.padding_w + p.stride_w);
-  if (static_cast<double>(p.c_in) * rows * columns > 0x1p45)
-    check::fail(op, "an input image of [" + std::to_string(p.c_in) + ", " + std::to_string(p.h) + ", " +
-                        std::to_string(p.w) + "] with padding " + to_string(Pair{p.padding_h, p.padding_w}) +
-                        " has more elements than memory can hold");
-}
 
 Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
               const Conv2dOptions& options) try {

@@ -4,7 +4,6 @@
 #include "kernelgrad/ops.h"
 #include "kernels/conv2d.h"
 #include "ops/check.h"
-#include "ops/conv2d.h"
 
 namespace kg {
 
@@ -82,7 +81,7 @@ Tensor conv_transpose2d(const Tensor& input, const Tensor& weight, const Tensor&
   const TensorOptions like = input.options();
   const Shape shape = {problem.n, problem.c_in, problem.h, problem.w};
   const bool has_products = checked_numel(op, shape) > 0 && input.numel() > 0;
-  if (has_products) check_padded_size(op, problem);
+  if (has_products) check::padded_size(op, problem);
   const auto run = [=](std::string_view function, const auto& body) {
     if (has_products) dispatch::run<Conv2dKernels>(function, like, problem.description(), body);
   };

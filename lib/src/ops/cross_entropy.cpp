@@ -4,12 +4,12 @@
 #include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
-#include "ops/labels.h"
+#include "ops/check.h"
 
 namespace kg {
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels, Reduction reduction) try {
-  const Tensor targets = checked_labels("cross_entropy", "logits", logits, labels);
+  const Tensor targets = check::labels("cross_entropy", "logits", logits, labels);
   const std::int64_t rows = logits.size(0), classes = logits.size(1);
   const double scale = reduction == Reduction::mean ? 1.0 / static_cast<double>(rows) : 1.0;
   const TensorOptions like = logits.options();

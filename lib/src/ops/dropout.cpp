@@ -10,13 +10,6 @@
 
 namespace kg {
 
-Generator& default_generator() {
-  static Generator generator;
-  return generator;
-}
-
-void manual_seed(std::uint64_t seed) { default_generator() = Generator(seed); }
-
 kernels::DropoutProblem draw_mask(double p, Generator& generator) {
   Capture* capture = Capture::active();
   const std::uint64_t* base = capture ? capture->note_draw(generator) : nullptr;

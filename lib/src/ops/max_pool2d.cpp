@@ -5,7 +5,7 @@
 
 #include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
-#include "ops/pool2d.h"
+#include "ops/check.h"
 
 namespace kg {
 
@@ -34,7 +34,7 @@ Backend run_forward(const kernels::Pool2dProblem& problem, const Tensor& x, cons
 }  // namespace
 
 Tensor max_pool2d(const Tensor& x, Pair kernel, const PoolOptions& options) try {
-  const kernels::Pool2dProblem problem = pool2d_problem("max_pool2d", x, kernel, options);
+  const kernels::Pool2dProblem problem = check::pooling("max_pool2d", x, kernel, options);
   if (problem.h > std::numeric_limits<std::int32_t>::max() / problem.w)
     throw Error(check::Argument{"max_pool2d", "input", x}.described() +
                 ", expected fewer than 2^31 pixels an image");

@@ -4,12 +4,12 @@
 #include "dispatch/kernels.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"
-#include "ops/labels.h"
+#include "ops/check.h"
 
 namespace kg {
 
 Tensor nll_loss(const Tensor& log_probabilities, const Tensor& labels, Reduction reduction) try {
-  const Tensor targets = checked_labels("nll_loss", "log_probabilities", log_probabilities, labels);
+  const Tensor targets = check::labels("nll_loss", "log_probabilities", log_probabilities, labels);
   const std::int64_t rows = log_probabilities.size(0), classes = log_probabilities.size(1);
   const double scale = reduction == Reduction::mean ? 1.0 / static_cast<double>(rows) : 1.0;
   const TensorOptions like = log_probabilities.options();

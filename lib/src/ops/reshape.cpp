@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
 
-#include "core/no_memory.h"
 #include "core/tensor_impl.h"
 #include "kernelgrad/autograd.h"
 #include "kernelgrad/ops.h"

@@ -50,14 +50,14 @@ void for_each_system(const Check& check) {
 // ---- networks ------------------------------------------------------------------------------------------
 
 /// A module that was called, what it was called with, and what came of it.
-struct Call {
+struct ModuleCall {
   const nn::Module* module;
   kg::Tensor input, output;
 };
 
 /// The calls of a network's modules in the order in which they end, without those of plain containers.
-std::vector<Call> calls_of(nn::Sequential& network, const kg::Tensor& input) {
-  std::vector<Call> calls;
+std::vector<ModuleCall> calls_of(nn::Sequential& network, const kg::Tensor& input) {
+  std::vector<ModuleCall> calls;
   kg::Tensor last = input;
   const nn::ForwardHook hook([&](const nn::Module& module, const kg::Tensor& output) {
     if (module.type_name() != "Sequential") calls.push_back({&module, last, output});
@@ -80,7 +80,7 @@ const std::map<std::string, std::string> type_names = {{"conv", "Conv2d"},
                                                        {"TransitionBlock", "TransitionBlock"}};
 
 /// Checks what the type of a module leaves open.
-void check_arguments(const json& layer, const Call& call) {
+void check_arguments(const json& layer, const ModuleCall& call) {
   const auto is = [](const kg::Pair& pair, std::int64_t value) { return pair.h == value && pair.w == value; };
   if (const auto* conv = dynamic_cast<const nn::Conv2d*>(call.module)) {
     CHECK(is(conv->kernel(), layer["kernel"]));
@@ -88,10 +88,8 @@ void check_arguments(const json& layer, const Call& call) {
     CHECK(is(conv->options().stride, 1));
     CHECK(is(conv->options().dilation, 1));
     CHECK(conv->options().groups == 1);
-  } else if (const auto* max_pool = dynamic_cast<const nn::MaxPool2d*>(call.module)) {
-    CHECK(is(max_pool->kernel(), layer["kernel"]));
-  } else if (const auto* average_pool = dynamic_cast<const nn::AvgPool2d*>(call.module)) {
-    CHECK(is(average_pool->kernel(), layer["kernel"]));
+  } else if (const auto* pool = dynamic_cast<const nn::Pool2d*>(call.module)) {
+    CHECK(is(pool->kernel(), layer["kernel"]));
   } else if (const auto* dropout = dynamic_cast<const nn::Dropout*>(call.module)) {
     CHECK(dropout->p() == layer["p"]);
   } else if (layer["op"] == "functional_relu") {
@@ -107,7 +105,7 @@ TEST_CASE("every model has the published layers in their order, and their shapes
     nn::Sequential network = recipe.network();
     network.eval();
     const kg::NoGrad no_grad;
-    const std::vector<Call> calls =
+    const std::vector<ModuleCall> calls =
         calls_of(network, kg::testing::random({2, 1, 28, 28}, kg::DType::float32));
     std::size_t next = 0;
     for (const json& layer : layers_of(system)) {
@@ -115,7 +113,7 @@ TEST_CASE("every model has the published layers in their order, and their shapes
       if (layer["op"] == "flatten") continue;
       REQUIRE(next < calls.size());
       INFO("module " << next << ", " << layer);
-      const Call& call = calls[next++];
+      const ModuleCall& call = calls[next++];
       REQUIRE(call.module->type_name() == type_names.at(layer["op"]));
       kg::Shape shape = {2};
       for (const std::int64_t extent : layer["out"]) shape.push_back(extent);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
+#include "kernelgrad/error.h"
+
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstdio>
-
-#include "kernelgrad/error.h"
 
 namespace kg {
 
@@ -43,7 +45,22 @@ std::string escaped(const char* format, std::uint32_t code) {
   return text;
 }
 
+class NoMemory : public Error {
+ public:
+  explicit NoMemory(std::string_view op) : Error("") {
+    constexpr std::string_view end = ": no memory";
+    const std::string_view start = op.substr(0, text_.size() - end.size() - 1);
+    std::ranges::copy(end, std::ranges::copy(start, text_.begin()).out);
+  }
+  const char* what() const noexcept override { return text_.data(); }
+
+ private:
+  std::array<char, 256> text_{};
+};
+
 }  // namespace
+
+void no_memory(std::string_view op) { throw NoMemory(op); }
 
 std::string printable(std::string_view text) {
   constexpr std::size_t longest = 4096;
