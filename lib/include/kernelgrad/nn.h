@@ -49,12 +49,12 @@ class Module {
   virtual ~Module() = default;
 
   /// What the module computes. Called by operator(), which is what to call.
-  virtual Tensor forward(const Tensor& x) = 0;
+  virtual Tensor forward(const Tensor& input) = 0;
   /// forward(), reported to the innermost ForwardHook. An Error thrown inside begins with the module at
   /// fault: its names from the outermost module called on, and its type, as in "2.1 BatchNorm2d: batch_norm:
   /// ...". One that its caller has not registered as a child has no name, one with several goes by the first.
   /// Other exceptions, classes derived from Error included, pass unchanged.
-  Tensor operator()(const Tensor& x);
+  Tensor operator()(const Tensor& input);
   /// What the module is called in a summary: "Conv2d".
   virtual std::string_view type_name() const = 0;
 
@@ -176,7 +176,7 @@ class Sequential : public Module {
   /// Sequential or a copy of it.
   void append(std::shared_ptr<Module> module);
 
-  Tensor forward(const Tensor& x) override;
+  Tensor forward(const Tensor& input) override;
   std::string_view type_name() const override { return "Sequential"; }
 };
 
@@ -189,7 +189,7 @@ using kg::Conv2dOptions;
 class Conv2d : public Module {
  public:
   Conv2d(std::int64_t in_channels, std::int64_t out_channels, Pair kernel, const Conv2dOptions& options = {});
-  Tensor forward(const Tensor& x) override;
+  Tensor forward(const Tensor& input) override;
   std::string_view type_name() const override { return "Conv2d"; }
   Pair kernel() const { return {weight_.size(2), weight_.size(3)}; }
   const Conv2dOptions& options() const { return options_; }
@@ -208,7 +208,7 @@ struct LinearOptions {
 class Linear : public Module {
  public:
   Linear(std::int64_t in_features, std::int64_t out_features, const LinearOptions& options = {});
-  Tensor forward(const Tensor& x) override;
+  Tensor forward(const Tensor& input) override;
   std::string_view type_name() const override { return "Linear"; }
 
  private:
@@ -226,16 +226,16 @@ struct BatchNorm2dOptions {
 class BatchNorm2d : public Module {
  public:
   explicit BatchNorm2d(std::int64_t channels, const BatchNorm2dOptions& options = {});
-  Tensor forward(const Tensor& x) override { return normalized(x, {}); }
+  Tensor forward(const Tensor& input) override { return normalized(input, {}); }
   std::string_view type_name() const override { return "BatchNorm2d"; }
   const BatchNorm2dOptions& options() const { return options_; }
 
   /// With element-wise neighbours in the same pass: relu_before, relu_after and dropout of the options. The
   /// others are the module's.
-  Tensor forward_fused(const Tensor& x, const BatchNormOptions& neighbours);
+  Tensor forward_fused(const Tensor& input, const BatchNormOptions& neighbours);
 
  private:
-  Tensor normalized(const Tensor& x, BatchNormOptions options);
+  Tensor normalized(const Tensor& input, BatchNormOptions options);
 
   Tensor weight_, bias_, running_mean_, running_var_, num_batches_tracked_;
   BatchNorm2dOptions options_;
@@ -244,7 +244,7 @@ class BatchNorm2d : public Module {
 /// kg::relu.
 class ReLU : public Module {
  public:
-  Tensor forward(const Tensor& x) override { return relu(x); }
+  Tensor forward(const Tensor& input) override { return relu(input); }
   std::string_view type_name() const override { return "ReLU"; }
 };
 
@@ -252,7 +252,7 @@ class ReLU : public Module {
 class Dropout : public Module {
  public:
   explicit Dropout(double p = 0.5);
-  Tensor forward(const Tensor& x) override { return is_training() ? dropout(x, p_) : x; }
+  Tensor forward(const Tensor& input) override { return is_training() ? dropout(input, p_) : input; }
   std::string_view type_name() const override { return "Dropout"; }
   double p() const { return p_; }
 
@@ -279,7 +279,7 @@ class Pool2d : public Module {
 class MaxPool2d : public Pool2d {
  public:
   explicit MaxPool2d(Pair kernel, const PoolOptions& options = {}) : Pool2d("MaxPool2d", kernel, options) {}
-  Tensor forward(const Tensor& x) override { return max_pool2d(x, kernel(), options()); }
+  Tensor forward(const Tensor& input) override { return max_pool2d(input, kernel(), options()); }
   std::string_view type_name() const override { return "MaxPool2d"; }
 };
 
@@ -287,28 +287,28 @@ class MaxPool2d : public Pool2d {
 class AvgPool2d : public Pool2d {
  public:
   explicit AvgPool2d(Pair kernel, const PoolOptions& options = {}) : Pool2d("AvgPool2d", kernel, options) {}
-  Tensor forward(const Tensor& x) override { return avg_pool2d(x, kernel(), options()); }
+  Tensor forward(const Tensor& input) override { return avg_pool2d(input, kernel(), options()); }
   std::string_view type_name() const override { return "AvgPool2d"; }
 };
 
 /// kg::global_avg_pool2d: PyTorch's AdaptiveAvgPool2d(1).
 class GlobalAvgPool2d : public Module {
  public:
-  Tensor forward(const Tensor& x) override { return global_avg_pool2d(x); }
+  Tensor forward(const Tensor& input) override { return global_avg_pool2d(input); }
   std::string_view type_name() const override { return "GlobalAvgPool2d"; }
 };
 
 /// Merges all dimensions but the first.
 class Flatten : public Module {
  public:
-  Tensor forward(const Tensor& x) override { return flatten(x, 1); }
+  Tensor forward(const Tensor& input) override { return flatten(input, 1); }
   std::string_view type_name() const override { return "Flatten"; }
 };
 
 /// kg::log_softmax.
 class LogSoftmax : public Module {
  public:
-  Tensor forward(const Tensor& x) override { return log_softmax(x); }
+  Tensor forward(const Tensor& input) override { return log_softmax(input); }
   std::string_view type_name() const override { return "LogSoftmax"; }
 };
 
@@ -317,7 +317,7 @@ class LogSoftmax : public Module {
 class Functional : public Module {
  public:
   explicit Functional(std::function<Tensor(const Tensor&)> function);
-  Tensor forward(const Tensor& x) override { return function_(x); }
+  Tensor forward(const Tensor& input) override { return function_(input); }
   std::string_view type_name() const override { return "Functional"; }
   /// True if it was made of that plain function: Functional(relu).calls(relu).
   bool calls(Tensor (*function)(const Tensor&)) const {

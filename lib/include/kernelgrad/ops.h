@@ -34,71 +34,71 @@ Tensor maximum(const Tensor& a, const Tensor& b);
 Tensor minimum(const Tensor& a, const Tensor& b);
 
 /// The same with a number on one side.
-Tensor add(const Tensor& x, double number);
-Tensor sub(const Tensor& x, double number);
-Tensor sub(double number, const Tensor& x);
-Tensor mul(const Tensor& x, double factor);
-Tensor div(const Tensor& x, double number);
-Tensor div(double number, const Tensor& x);
+Tensor add(const Tensor& input, double number);
+Tensor sub(const Tensor& input, double number);
+Tensor sub(double number, const Tensor& input);
+Tensor mul(const Tensor& input, double factor);
+Tensor div(const Tensor& input, double number);
+Tensor div(double number, const Tensor& input);
 
-/// max(x, 0); the gradient at 0 is 0, at NaN 1.
-Tensor relu(const Tensor& x);
-/// x where it is positive, else negative_slope * x.
-Tensor leaky_relu(const Tensor& x, double negative_slope = 0.01);
-/// x where it is positive, else alpha * (exp(x) - 1) (Clevert et al., 2016).
-Tensor elu(const Tensor& x, double alpha = 1);
-/// 1 / (1 + exp(-x)).
-Tensor sigmoid(const Tensor& x);
-Tensor tanh(const Tensor& x);
+/// max(input, 0); the gradient at 0 is 0, at NaN 1.
+Tensor relu(const Tensor& input);
+/// input where it is positive, else negative_slope * input.
+Tensor leaky_relu(const Tensor& input, double negative_slope = 0.01);
+/// input where it is positive, else alpha * (exp(input) - 1) (Clevert et al., 2016).
+Tensor elu(const Tensor& input, double alpha = 1);
+/// 1 / (1 + exp(-input)).
+Tensor sigmoid(const Tensor& input);
+Tensor tanh(const Tensor& input);
 
 struct SoftplusOptions {
   double beta = 1;
-  double threshold = 20;  ///< From where beta * x exceeds it on, the result is x.
+  double threshold = 20;  ///< From where beta * input exceeds it on, the result is input.
 };
 
-/// log(1 + exp(beta * x)) / beta.
-Tensor softplus(const Tensor& x, const SoftplusOptions& options = {});
-/// x * the standard normal distribution function of x (Hendrycks & Gimpel, 2016), not approximated.
-Tensor gelu(const Tensor& x);
-/// x * sigmoid(x).
-Tensor silu(const Tensor& x);
-/// x * min(max(x + 3, 0), 6) / 6 (Howard et al., 2019).
-Tensor hardswish(const Tensor& x);
+/// log(1 + exp(beta * input)) / beta.
+Tensor softplus(const Tensor& input, const SoftplusOptions& options = {});
+/// input * the standard normal distribution function of input (Hendrycks & Gimpel, 2016), not approximated.
+Tensor gelu(const Tensor& input);
+/// input * sigmoid(input).
+Tensor silu(const Tensor& input);
+/// input * min(max(input + 3, 0), 6) / 6 (Howard et al., 2019).
+Tensor hardswish(const Tensor& input);
 
-Tensor exp(const Tensor& x);
+Tensor exp(const Tensor& input);
 /// The natural logarithm.
-Tensor log(const Tensor& x);
-Tensor sqrt(const Tensor& x);
-Tensor square(const Tensor& x);
-/// |x|; the gradient at 0 is 0.
-Tensor abs(const Tensor& x);
-/// -x.
-Tensor neg(const Tensor& x);
-/// x to the power of a number.
-Tensor pow(const Tensor& x, double exponent);
+Tensor log(const Tensor& input);
+Tensor sqrt(const Tensor& input);
+Tensor square(const Tensor& input);
+/// |input|; the gradient at 0 is 0.
+Tensor abs(const Tensor& input);
+/// -input.
+Tensor neg(const Tensor& input);
+/// input to the power of a number.
+Tensor pow(const Tensor& input, double exponent);
 
 struct ClampOptions {
   double min = -std::numeric_limits<double>::infinity();
   double max = std::numeric_limits<double>::infinity();
 };
 
-/// x, but not below min and not above max; max where min is larger. The gradient passes where x is not
-/// changed.
-Tensor clamp(const Tensor& x, const ClampOptions& options);
+/// input, but not below min and not above max; max where min is larger. The gradient passes where input is
+/// not changed.
+Tensor clamp(const Tensor& input, const ClampOptions& options);
 
-inline Tensor operator-(const Tensor& x) { return neg(x); }
+inline Tensor operator-(const Tensor& input) { return neg(input); }
 inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }
 inline Tensor operator-(const Tensor& a, const Tensor& b) { return sub(a, b); }
 inline Tensor operator*(const Tensor& a, const Tensor& b) { return mul(a, b); }
 inline Tensor operator/(const Tensor& a, const Tensor& b) { return div(a, b); }
-inline Tensor operator+(const Tensor& x, double number) { return add(x, number); }
-inline Tensor operator-(const Tensor& x, double number) { return sub(x, number); }
-inline Tensor operator*(const Tensor& x, double number) { return mul(x, number); }
-inline Tensor operator/(const Tensor& x, double number) { return div(x, number); }
-inline Tensor operator+(double number, const Tensor& x) { return add(x, number); }
-inline Tensor operator-(double number, const Tensor& x) { return sub(number, x); }
-inline Tensor operator*(double number, const Tensor& x) { return mul(x, number); }
-inline Tensor operator/(double number, const Tensor& x) { return div(number, x); }
+inline Tensor operator+(const Tensor& input, double number) { return add(input, number); }
+inline Tensor operator-(const Tensor& input, double number) { return sub(input, number); }
+inline Tensor operator*(const Tensor& input, double number) { return mul(input, number); }
+inline Tensor operator/(const Tensor& input, double number) { return div(input, number); }
+inline Tensor operator+(double number, const Tensor& input) { return add(input, number); }
+inline Tensor operator-(double number, const Tensor& input) { return sub(number, input); }
+inline Tensor operator*(double number, const Tensor& input) { return mul(input, number); }
+inline Tensor operator/(double number, const Tensor& input) { return div(number, input); }
 
 /// What sum() and mean() reduce.
 struct ReduceOptions {
@@ -108,18 +108,18 @@ struct ReduceOptions {
 };
 
 /// Sum over the dimensions that the options name.
-Tensor sum(const Tensor& x, const ReduceOptions& options = {});
+Tensor sum(const Tensor& input, const ReduceOptions& options = {});
 /// sum / number of elements reduced.
-Tensor mean(const Tensor& x, const ReduceOptions& options = {});
+Tensor mean(const Tensor& input, const ReduceOptions& options = {});
 
 /// See Tensor::reshape.
-Tensor reshape(const Tensor& x, Shape shape);
+Tensor reshape(const Tensor& input, Shape shape);
 /// Merges the dimensions from start_dim to the last into one.
-Tensor flatten(const Tensor& x, int start_dim = 0);
+Tensor flatten(const Tensor& input, int start_dim = 0);
 
 /// Column of the largest element of each row of a [rows, columns] tensor, as int64 [rows]; the first among
 /// equals. Not differentiable.
-Tensor argmax(const Tensor& x);
+Tensor argmax(const Tensor& input);
 
 struct Conv2dOptions {
   Pair stride = 1;
@@ -157,9 +157,9 @@ Tensor conv_transpose2d(const Tensor& input, const Tensor& weight, const Tensor&
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias = {});
 
 /// Multiplies each element by 0 with probability p and the others by 1 / (1 - p): NaN and infinity come out
-/// as NaN where they are dropped. With p = 0 returns x. Throws Error unless 0 <= p <= 1. (Inactive outside
-/// training: see nn::Dropout.)
-Tensor dropout(const Tensor& x, double p, Generator& generator = default_generator());
+/// as NaN where they are dropped. With p = 0 returns input. Throws Error unless 0 <= p <= 1. (Inactive
+/// outside training: see nn::Dropout.)
+Tensor dropout(const Tensor& input, double p, Generator& generator = default_generator());
 
 struct BatchNormOptions {
   bool training = false;            ///< Normalise with the batch's statistics and update the running ones.
@@ -167,7 +167,7 @@ struct BatchNormOptions {
   double epsilon = 1e-5;            ///< Not below 0.
   Tensor num_batches_tracked = {};  ///< int64 []; goes up by one in training, if defined.
   // Neighbours computed in the same pass over memory. The result is that of the separate operations:
-  // dropout(relu(batch_norm(relu(x)))), each where asked for; p > 0 takes one draw of `generator`.
+  // dropout(relu(batch_norm(relu(input)))), each where asked for; p > 0 takes one draw of `generator`.
   bool relu_before = false;
   bool relu_after = false;
   double dropout = 0;
@@ -187,16 +187,16 @@ struct PoolOptions {
   bool count_include_pad = true;  ///< Average pooling: padding counts in the divisor. Max pooling ignores it.
 };
 
-/// Largest element per window: x [n, c, h, w] to [n, c, (h + 2 padding - kernel) / stride + 1, ...]. Padding
-/// never wins, NaN does; the gradient goes to the first of equal elements.
-Tensor max_pool2d(const Tensor& x, Pair kernel, const PoolOptions& options = {});
+/// Largest element per window: input [n, c, h, w] to [n, c, (h + 2 padding - kernel) / stride + 1, ...].
+/// Padding never wins, NaN does; the gradient goes to the first of equal elements.
+Tensor max_pool2d(const Tensor& input, Pair kernel, const PoolOptions& options = {});
 /// Mean per window.
-Tensor avg_pool2d(const Tensor& x, Pair kernel, const PoolOptions& options = {});
+Tensor avg_pool2d(const Tensor& input, Pair kernel, const PoolOptions& options = {});
 /// Mean of each image: [n, c, h, w] to [n, c, 1, 1].
-Tensor global_avg_pool2d(const Tensor& x);
+Tensor global_avg_pool2d(const Tensor& input);
 
-/// x - log(sum(exp(x))) over the last dimension.
-Tensor log_softmax(const Tensor& x);
+/// input - log(sum(exp(input))) over the last dimension.
+Tensor log_softmax(const Tensor& input);
 
 /// What a loss makes of the terms of its rows.
 enum class Reduction { mean, sum };

@@ -43,9 +43,9 @@ Conv2d::Conv2d(std::int64_t in_channels, std::int64_t out_channels, Pair kernel,
   no_memory("Conv2d");
 }
 
-Tensor Conv2d::forward(const Tensor& x) {
-  check::matches({"conv2d", "input", x}, {"conv2d", "weight", weight_});
-  return conv2d(x, weight_, bias_, options_);
+Tensor Conv2d::forward(const Tensor& input) {
+  check::matches({"conv2d", "input", input}, {"conv2d", "weight", weight_});
+  return conv2d(input, weight_, bias_, options_);
 }
 
 Linear::Linear(std::int64_t in_features, std::int64_t out_features, const LinearOptions& options) try {
@@ -61,9 +61,9 @@ Linear::Linear(std::int64_t in_features, std::int64_t out_features, const Linear
   no_memory("Linear");
 }
 
-Tensor Linear::forward(const Tensor& x) {
-  check::matches({"linear", "input", x}, {"linear", "weight", weight_});
-  return linear(x, weight_, bias_);
+Tensor Linear::forward(const Tensor& input) {
+  check::matches({"linear", "input", input}, {"linear", "weight", weight_});
+  return linear(input, weight_, bias_);
 }
 
 BatchNorm2d::BatchNorm2d(std::int64_t channels, const BatchNorm2dOptions& options) try : options_(options) {
@@ -79,19 +79,19 @@ BatchNorm2d::BatchNorm2d(std::int64_t channels, const BatchNorm2dOptions& option
   no_memory("BatchNorm2d");
 }
 
-Tensor BatchNorm2d::forward_fused(const Tensor& x, const BatchNormOptions& neighbours) {
-  return named([&] { return normalized(x, neighbours); });
+Tensor BatchNorm2d::forward_fused(const Tensor& input, const BatchNormOptions& neighbours) {
+  return named([&] { return normalized(input, neighbours); });
 }
 
-Tensor BatchNorm2d::normalized(const Tensor& x, BatchNormOptions options) {
-  const check::Argument input{"batch_norm", "input", x};
-  check::matches(input, {"batch_norm", "weight", weight_});
-  check::has_rank(input, 4, "[n, channels, h, w]");
+Tensor BatchNorm2d::normalized(const Tensor& input, BatchNormOptions options) {
+  const check::Argument x{"batch_norm", "input", input};
+  check::matches(x, {"batch_norm", "weight", weight_});
+  check::has_rank(x, 4, "[n, channels, h, w]");
   options.training = is_training();
   options.momentum = options_.momentum;
   options.epsilon = options_.epsilon;
   options.num_batches_tracked = num_batches_tracked_;
-  return batch_norm(x, weight_, bias_, running_mean_, running_var_, options);
+  return batch_norm(input, weight_, bias_, running_mean_, running_var_, options);
 }
 
 Dropout::Dropout(double p) : p_(p) { check::is_probability("Dropout", "p", p); }

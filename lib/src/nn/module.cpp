@@ -54,9 +54,9 @@ Module& Module::operator=(const Module& other) {
   return *this;
 }
 
-Tensor Module::operator()(const Tensor& x) try {
+Tensor Module::operator()(const Tensor& input) try {
   return named([&] {
-    Tensor output = forward(x);
+    Tensor output = forward(input);
     if (active_hook) active_hook->report(*this, output);
     return output;
   });

@@ -55,8 +55,8 @@ void Sequential::append(std::shared_ptr<Module> module) try {
   no_memory("Sequential::append");
 }
 
-Tensor Sequential::forward(const Tensor& x) {
-  Tensor value = x;
+Tensor Sequential::forward(const Tensor& input) {
+  Tensor value = input;
   const std::span<const Child> modules = children();
   for (std::size_t i = 0; i < modules.size();) {
     // What no module takes is left to the first to refuse, so that the error names that one.

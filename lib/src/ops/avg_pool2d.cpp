@@ -7,18 +7,18 @@
 
 namespace kg {
 
-Tensor avg_pool2d(const Tensor& x, Pair kernel, const PoolOptions& options) try {
-  const kernels::Pool2dProblem problem = check::pooling("avg_pool2d", x, kernel, options);
-  const TensorOptions like = x.options();
+Tensor avg_pool2d(const Tensor& input, Pair kernel, const PoolOptions& options) try {
+  const kernels::Pool2dProblem problem = check::pooling("avg_pool2d", input, kernel, options);
+  const TensorOptions like = input.options();
   const bool count_include_pad = options.count_include_pad;
   const Description description = problem.description().note(", padding not counted", !count_include_pad);
-  Tensor output = Tensor::empty({x.size(0), x.size(1), problem.out_h(), problem.out_w()}, like);
+  Tensor output = Tensor::empty({input.size(0), input.size(1), problem.out_h(), problem.out_w()}, like);
   // Without images they could be larger than kernels can multiply.
-  if (x.numel() > 0)
+  if (input.numel() > 0)
     dispatch::run<kernels::AvgPool2dKernels>("forward", like, description, [&](const auto& kernels) {
-      compute(kernels.forward, problem, count_include_pad, x, output);
+      compute(kernels.forward, problem, count_include_pad, input, output);
     });
-  const auto rule = [=, input_shape = x.shape()](const BackwardCall& call) -> std::vector<Tensor> {
+  const auto rule = [=, input_shape = input.shape()](const BackwardCall& call) -> std::vector<Tensor> {
     Tensor gradient = Tensor::empty(input_shape, like);
     if (gradient.numel() > 0)
       dispatch::run<kernels::AvgPool2dKernels>("backward", like, description, [&](const auto& kernels) {
@@ -26,7 +26,7 @@ Tensor avg_pool2d(const Tensor& x, Pair kernel, const PoolOptions& options) try 
       });
     return {gradient};
   };
-  return record("avg_pool2d", output, {x}, rule);
+  return record("avg_pool2d", output, {input}, rule);
 } catch (const std::bad_alloc&) {
   no_memory("avg_pool2d");
 }

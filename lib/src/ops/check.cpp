@@ -119,20 +119,20 @@ Tensor labels(std::string_view op, std::string_view name, const Tensor& scores, 
   return result;
 }
 
-kernels::Pool2dProblem pooling(std::string_view op, const Tensor& x, Pair kernel,
+kernels::Pool2dProblem pooling(std::string_view op, const Tensor& input, Pair kernel,
                                const PoolOptions& options) {
-  const Argument input{op, "input", x};
-  is_floating(input);
-  has_rank(input, 4, "[n, c, h, w]");
+  const Argument x{op, "input", input};
+  is_floating(x);
+  has_rank(x, 4, "[n, c, h, w]");
   const auto [stride, padding] = std::pair(options.stride, options.padding);
   check::options(op, kernel, options);
-  has_images(input);
-  if (x.size(2) + 2 * padding.h < kernel.h || x.size(3) + 2 * padding.w < kernel.w)
-    throw Error(input.described() + ", too small for a kernel of " + to_string(Shape{kernel.h, kernel.w}) +
+  has_images(x);
+  if (input.size(2) + 2 * padding.h < kernel.h || input.size(3) + 2 * padding.w < kernel.w)
+    throw Error(x.described() + ", too small for a kernel of " + to_string(Shape{kernel.h, kernel.w}) +
                 " with padding " + to_string(Shape{padding.h, padding.w}));
-  return {.planes = checked_numel(op, {x.size(0), x.size(1)}),
-          .h = x.size(2),
-          .w = x.size(3),
+  return {.planes = checked_numel(op, {input.size(0), input.size(1)}),
+          .h = input.size(2),
+          .w = input.size(3),
           .k_h = kernel.h,
           .k_w = kernel.w,
           .stride_h = stride.h ? stride.h : kernel.h,

@@ -52,7 +52,8 @@ void options(std::string_view op, Pair kernel, const PoolOptions& options);
 Tensor labels(std::string_view op, std::string_view name, const Tensor& scores, const Tensor& labels);
 
 /// The problem of a pooling operation.
-kernels::Pool2dProblem pooling(std::string_view op, const Tensor& x, Pair kernel, const PoolOptions& options);
+kernels::Pool2dProblem pooling(std::string_view op, const Tensor& input, Pair kernel,
+                               const PoolOptions& options);
 
 /// Convolution's kernels copy an image with its padding, sorted by remainder modulo the strides. Throws Error
 /// where that is more than memory can hold: the number of bytes could not be computed in 64 bits.

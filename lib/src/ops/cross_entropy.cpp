@@ -18,9 +18,8 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, Reduction reduc
   dispatch::run<kernels::CrossEntropyKernels>("forward", like, description, [&](const auto& kernels) {
     compute(kernels.forward, rows, classes, scale, logits, targets, loss);
   });
-  const auto rule = [=, saved_logits = SavedTensor(logits, "logits"),
-                     saved_labels =
-                         SavedTensor(targets, "labels")](const BackwardCall& call) -> std::vector<Tensor> {
+  const SavedTensor saved_logits(logits, "logits"), saved_labels(targets, "labels");
+  const auto rule = [=](const BackwardCall& call) -> std::vector<Tensor> {
     Tensor gradient = Tensor::empty({rows, classes}, like);
     const Tensor x = saved_logits.unpack(call), y = saved_labels.unpack(call);
     dispatch::run<kernels::CrossEntropyKernels>("backward", like, description, [&](const auto& kernels) {

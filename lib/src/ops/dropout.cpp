@@ -16,19 +16,19 @@ kernels::DropoutProblem draw_mask(double p, Generator& generator) {
   return {.p = p, .seed = generator.seed(), .offset = generator.draw(), .offset_base = base};
 }
 
-Tensor dropout(const Tensor& x, double p, Generator& generator) try {
-  check::is_floating({"dropout", "input", x});
+Tensor dropout(const Tensor& input, double p, Generator& generator) try {
+  check::is_floating({"dropout", "input", input});
   check::is_probability("dropout", "p", p);
-  if (p == 0) return x;
+  if (p == 0) return input;
   const kernels::DropoutProblem problem = draw_mask(p, generator);
-  const auto apply = [problem](const Tensor& input) {
-    Tensor result = Tensor::empty(input.shape(), input.options());
+  const auto apply = [problem](const Tensor& values) {
+    Tensor result = Tensor::empty(values.shape(), values.options());
     dispatch::run<kernels::DropoutKernels>(
-        "apply", input.options(), Description().extents("", {input.numel()}),
-        [&](const auto& kernels) { compute(kernels.apply, problem, input.numel(), input, result); });
+        "apply", values.options(), Description().extents("", {values.numel()}),
+        [&](const auto& kernels) { compute(kernels.apply, problem, values.numel(), values, result); });
     return result;
   };
-  return record("dropout", apply(x), {x}, [apply](const BackwardCall& call) -> std::vector<Tensor> {
+  return record("dropout", apply(input), {input}, [apply](const BackwardCall& call) -> std::vector<Tensor> {
     return {apply(call.grad_output)};
   });
 } catch (const std::bad_alloc&) {

@@ -73,16 +73,16 @@ using kernels::ElementwiseKernels;
 using kernels::Saves;
 using kernels::UnaryFunction;
 
-Description count_of(const Tensor& x) { return Description().extents("", {x.numel()}); }
+Description count_of(const Tensor& input) { return Description().extents("", {input.numel()}); }
 
 template <class Function>
-Tensor apply(const Function& function, const Tensor& x) try {
-  check::is_floating({Function::name, "input", x});
-  Tensor output = Tensor::empty(x.shape(), x.options());
-  dispatch::run<ElementwiseKernels>(Function::name, x.options(), count_of(x), [&](const auto& kernels) {
-    compute(kernels.unary, function, x.numel(), x, output);
-  });
-  const SavedTensor saved = Function::saves == Saves::input    ? SavedTensor(x, "input")
+Tensor apply(const Function& function, const Tensor& input) try {
+  check::is_floating({Function::name, "input", input});
+  Tensor output = Tensor::empty(input.shape(), input.options());
+  dispatch::run<ElementwiseKernels>(
+      Function::name, input.options(), count_of(input),
+      [&](const auto& kernels) { compute(kernels.unary, function, input.numel(), input, output); });
+  const SavedTensor saved = Function::saves == Saves::input    ? SavedTensor(input, "input")
                             : Function::saves == Saves::output ? SavedTensor(output, "output")
                                                                : SavedTensor(Tensor(), "nothing");
   const auto rule = [=](const BackwardCall& call) -> std::vector<Tensor> {
@@ -94,7 +94,7 @@ Tensor apply(const Function& function, const Tensor& x) try {
         });
     return {gradient};
   };
-  return record(Function::name, output, {x}, rule);
+  return record(Function::name, output, {input}, rule);
 } catch (const std::bad_alloc&) {
   no_memory(Function::name);
 }
@@ -158,28 +158,28 @@ void accumulate(const Tensor& x, Tensor& sum) {
   });
 }
 
-Tensor relu(const Tensor& x) { return apply(kernels::Relu(), x); }
-Tensor leaky_relu(const Tensor& x, double negative_slope) {
-  return apply(kernels::LeakyRelu{negative_slope}, x);
+Tensor relu(const Tensor& input) { return apply(kernels::Relu(), input); }
+Tensor leaky_relu(const Tensor& input, double negative_slope) {
+  return apply(kernels::LeakyRelu{negative_slope}, input);
 }
-Tensor elu(const Tensor& x, double alpha) { return apply(kernels::Elu{alpha}, x); }
-Tensor sigmoid(const Tensor& x) { return apply(kernels::Sigmoid(), x); }
-Tensor tanh(const Tensor& x) { return apply(kernels::Tanh(), x); }
-Tensor softplus(const Tensor& x, const SoftplusOptions& options) {
-  return apply(kernels::Softplus{options.beta, options.threshold}, x);
+Tensor elu(const Tensor& input, double alpha) { return apply(kernels::Elu{alpha}, input); }
+Tensor sigmoid(const Tensor& input) { return apply(kernels::Sigmoid(), input); }
+Tensor tanh(const Tensor& input) { return apply(kernels::Tanh(), input); }
+Tensor softplus(const Tensor& input, const SoftplusOptions& options) {
+  return apply(kernels::Softplus{options.beta, options.threshold}, input);
 }
-Tensor gelu(const Tensor& x) { return apply(kernels::Gelu(), x); }
-Tensor silu(const Tensor& x) { return apply(kernels::Silu(), x); }
-Tensor hardswish(const Tensor& x) { return apply(kernels::Hardswish(), x); }
-Tensor exp(const Tensor& x) { return apply(kernels::Exp(), x); }
-Tensor log(const Tensor& x) { return apply(kernels::Log(), x); }
-Tensor sqrt(const Tensor& x) { return apply(kernels::Sqrt(), x); }
-Tensor square(const Tensor& x) { return apply(kernels::Square(), x); }
-Tensor abs(const Tensor& x) { return apply(kernels::Abs(), x); }
-Tensor neg(const Tensor& x) { return apply(kernels::Neg(), x); }
-Tensor pow(const Tensor& x, double exponent) { return apply(kernels::Pow{exponent}, x); }
-Tensor clamp(const Tensor& x, const ClampOptions& options) {
-  return apply(kernels::Clamp{options.min, options.max}, x);
+Tensor gelu(const Tensor& input) { return apply(kernels::Gelu(), input); }
+Tensor silu(const Tensor& input) { return apply(kernels::Silu(), input); }
+Tensor hardswish(const Tensor& input) { return apply(kernels::Hardswish(), input); }
+Tensor exp(const Tensor& input) { return apply(kernels::Exp(), input); }
+Tensor log(const Tensor& input) { return apply(kernels::Log(), input); }
+Tensor sqrt(const Tensor& input) { return apply(kernels::Sqrt(), input); }
+Tensor square(const Tensor& input) { return apply(kernels::Square(), input); }
+Tensor abs(const Tensor& input) { return apply(kernels::Abs(), input); }
+Tensor neg(const Tensor& input) { return apply(kernels::Neg(), input); }
+Tensor pow(const Tensor& input, double exponent) { return apply(kernels::Pow{exponent}, input); }
+Tensor clamp(const Tensor& input, const ClampOptions& options) {
+  return apply(kernels::Clamp{options.min, options.max}, input);
 }
 
 Tensor add(const Tensor& a, const Tensor& b) { return combine(kernels::Add(), a, b); }
@@ -189,11 +189,11 @@ Tensor div(const Tensor& a, const Tensor& b) { return combine(kernels::Div(), a,
 Tensor maximum(const Tensor& a, const Tensor& b) { return combine(kernels::Maximum(), a, b); }
 Tensor minimum(const Tensor& a, const Tensor& b) { return combine(kernels::Minimum(), a, b); }
 
-Tensor add(const Tensor& x, double number) { return apply(kernels::AddNumber{number}, x); }
-Tensor sub(const Tensor& x, double number) { return apply(kernels::SubtractNumber{number}, x); }
-Tensor sub(double number, const Tensor& x) { return apply(kernels::SubtractFrom{number}, x); }
-Tensor mul(const Tensor& x, double factor) { return apply(kernels::MultiplyBy{factor}, x); }
-Tensor div(const Tensor& x, double number) { return apply(kernels::DivideBy{number}, x); }
-Tensor div(double number, const Tensor& x) { return apply(kernels::DivideInto{number}, x); }
+Tensor add(const Tensor& input, double number) { return apply(kernels::AddNumber{number}, input); }
+Tensor sub(const Tensor& input, double number) { return apply(kernels::SubtractNumber{number}, input); }
+Tensor sub(double number, const Tensor& input) { return apply(kernels::SubtractFrom{number}, input); }
+Tensor mul(const Tensor& input, double factor) { return apply(kernels::MultiplyBy{factor}, input); }
+Tensor div(const Tensor& input, double number) { return apply(kernels::DivideBy{number}, input); }
+Tensor div(double number, const Tensor& input) { return apply(kernels::DivideInto{number}, input); }
 
 }  // namespace kg

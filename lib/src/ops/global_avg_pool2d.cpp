@@ -8,28 +8,28 @@
 
 namespace kg {
 
-Tensor global_avg_pool2d(const Tensor& x) try {
-  const check::Argument input{"global_avg_pool2d", "input", x};
-  check::is_floating(input);
-  check::has_rank(input, 4, "[n, c, h, w]");
-  check::has_images(input);
-  const std::int64_t planes = checked_numel("global_avg_pool2d", {x.size(0), x.size(1)}),
+Tensor global_avg_pool2d(const Tensor& input) try {
+  const check::Argument x{"global_avg_pool2d", "input", input};
+  check::is_floating(x);
+  check::has_rank(x, 4, "[n, c, h, w]");
+  check::has_images(x);
+  const std::int64_t planes = checked_numel("global_avg_pool2d", {input.size(0), input.size(1)}),
                      // Without images they could be larger than 64 bits can count.
-      plane = planes == 0 ? 1 : x.size(2) * x.size(3);
-  const TensorOptions like = x.options();
-  Tensor output = Tensor::empty({x.size(0), x.size(1), 1, 1}, like);
+      plane = planes == 0 ? 1 : input.size(2) * input.size(3);
+  const TensorOptions like = input.options();
+  Tensor output = Tensor::empty({input.size(0), input.size(1), 1, 1}, like);
   const Description description = Description().extents("", {planes}).extents(" planes of ", {plane});
   dispatch::run<kernels::GlobalAvgPool2dKernels>("forward", like, description, [&](const auto& kernels) {
-    compute(kernels.forward, planes, plane, x, output);
+    compute(kernels.forward, planes, plane, input, output);
   });
-  const auto rule = [=, input_shape = x.shape()](const BackwardCall& call) -> std::vector<Tensor> {
+  const auto rule = [=, input_shape = input.shape()](const BackwardCall& call) -> std::vector<Tensor> {
     Tensor gradient = Tensor::empty(input_shape, like);
     dispatch::run<kernels::GlobalAvgPool2dKernels>("backward", like, description, [&](const auto& kernels) {
       compute(kernels.backward, planes, plane, call.grad_output, gradient);
     });
     return {gradient};
   };
-  return record("global_avg_pool2d", output, {x}, rule);
+  return record("global_avg_pool2d", output, {input}, rule);
 } catch (const std::bad_alloc&) {
   no_memory("global_avg_pool2d");
 }

@@ -8,20 +8,20 @@
 
 namespace kg {
 
-Tensor log_softmax(const Tensor& x) try {
-  const check::Argument input{"log_softmax", "input", x};
-  check::is_floating(input);
-  if (x.dim() < 1 || x.size(-1) < 1)
-    throw Error(input.described() + ", expected [..., classes] with at least one class");
-  const std::int64_t classes = x.size(-1), rows = x.numel() / classes;
-  const TensorOptions like = x.options();
-  Tensor output = Tensor::empty(x.shape(), like);
+Tensor log_softmax(const Tensor& input) try {
+  const check::Argument x{"log_softmax", "input", input};
+  check::is_floating(x);
+  if (input.dim() < 1 || input.size(-1) < 1)
+    throw Error(x.described() + ", expected [..., classes] with at least one class");
+  const std::int64_t classes = input.size(-1), rows = input.numel() / classes;
+  const TensorOptions like = input.options();
+  Tensor output = Tensor::empty(input.shape(), like);
   const Description description = Description().extents("", {rows}).extents(" rows of ", {classes});
   dispatch::run<kernels::LogSoftmaxKernels>("forward", like, description, [&](const auto& kernels) {
-    compute(kernels.forward, rows, classes, x, output);
+    compute(kernels.forward, rows, classes, input, output);
   });
-  const auto rule = [=,
-                     saved = SavedTensor(output, "output")](const BackwardCall& call) -> std::vector<Tensor> {
+  const SavedTensor saved(output, "output");
+  const auto rule = [=](const BackwardCall& call) -> std::vector<Tensor> {
     const Tensor result = saved.unpack(call);
     Tensor gradient = Tensor::empty(result.shape(), like);
     dispatch::run<kernels::LogSoftmaxKernels>("backward", like, description, [&](const auto& kernels) {
@@ -29,7 +29,7 @@ Tensor log_softmax(const Tensor& x) try {
     });
     return {gradient};
   };
-  return record("log_softmax", output, {x}, rule);
+  return record("log_softmax", output, {input}, rule);
 } catch (const std::bad_alloc&) {
   no_memory("log_softmax");
 }

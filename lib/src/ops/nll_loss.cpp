@@ -18,8 +18,8 @@ Tensor nll_loss(const Tensor& log_probabilities, const Tensor& labels, Reduction
   dispatch::run<kernels::NllLossKernels>("forward", like, description, [&](const auto& kernels) {
     compute(kernels.forward, rows, classes, scale, log_probabilities, targets, loss);
   });
-  const auto rule = [=, saved_labels =
-                            SavedTensor(targets, "labels")](const BackwardCall& call) -> std::vector<Tensor> {
+  const SavedTensor saved_labels(targets, "labels");
+  const auto rule = [=](const BackwardCall& call) -> std::vector<Tensor> {
     Tensor gradient = Tensor::empty({rows, classes}, like);
     const Tensor y = saved_labels.unpack(call);
     dispatch::run<kernels::NllLossKernels>("backward", like, description, [&](const auto& kernels) {

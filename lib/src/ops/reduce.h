@@ -5,11 +5,11 @@
 
 namespace kg {
 
-/// scale * the sum of x over the dimensions d with kept[d] == false, in the shape with extent 1 there. Not
-/// recorded.
-Tensor reduce_sum(const Tensor& x, const std::vector<bool>& kept, double scale);
+/// scale * the sum of input over the dimensions d with kept[d] == false, in the shape with extent 1 there.
+/// Not recorded.
+Tensor reduce_sum(const Tensor& input, const std::vector<bool>& kept, double scale);
 
-/// Copies x, whose reduced dimensions have extent 1, along them to `shape`, times `factor`. Not recorded.
-Tensor expand(const Tensor& x, const Shape& shape, double factor);
+/// Copies input, whose reduced dimensions have extent 1, along them to `shape`, times `factor`. Not recorded.
+Tensor expand(const Tensor& input, const Shape& shape, double factor);
 
 }  // namespace kg
