@@ -395,7 +395,7 @@ int run_eval(const Arguments& given) {
 }
 
 /// What the network is to see of a picture.
-mnist::GrayImage network_input(const std::filesystem::path& file, mnist::DatasetName dataset) {
+mnist::GreyImage network_input(const std::filesystem::path& file, mnist::DatasetName dataset) {
   mnist::Picture picture = mnist::read_picture(file);
   if (dataset == mnist::DatasetName::mnist) return mnist::as_mnist(std::move(picture));
   return mnist::fit_to(mnist::white_on_black(mnist::to_gray(std::move(picture))), 28, 28);
@@ -425,7 +425,7 @@ void check_saved_inputs(const Arguments& arguments) {
 
 /// Prints what the network says of the picture.
 void predict(LoadedNetwork& loaded, const Arguments& arguments, const std::string& file, kg::Device device) {
-  const mnist::GrayImage digit = network_input(file, dataset_name(arguments));
+  const mnist::GreyImage digit = network_input(file, dataset_name(arguments));
   if (!arguments.save_input.empty())
     mnist::write_png(saved_input(arguments, file), {digit.width, digit.height, 1, digit.pixels});
   kg::Tensor image = kg::Tensor::empty({1, 1, digit.height, digit.width});

@@ -10,15 +10,15 @@ namespace {
 using namespace testing;
 
 /// Which arguments of an operation require a gradient.
-using Wanted = std::vector<bool>;
+using Needs = std::vector<bool>;
 /// Whether an operation saves something for its gradients.
-using Saves = std::function<bool(const Wanted&)>;
+using Saves = std::function<bool(const Needs&)>;
 
-const Saves never = [](const Wanted&) { return false; };
-const Saves always = [](const Wanted&) { return true; };
+const Saves never = [](const Needs&) { return false; };
+const Saves always = [](const Needs&) { return true; };
 
 Saves if_wanted(std::size_t argument) {
-  return [argument](const Wanted& wanted) { return wanted[argument]; };
+  return [argument](const Needs& wanted) { return wanted[argument]; };
 }
 
 struct Argument {
@@ -130,7 +130,7 @@ std::vector<Operation> operations(Device device) {
   };
   const auto add_batch_norm = [&](const char* variant, const BatchNormOptions& options) {
     const bool after = options.relu_after;
-    const Saves gamma_saved = [after](const Wanted& wanted) { return after || wanted[0]; };
+    const Saves gamma_saved = [after](const Needs& wanted) { return after || wanted[0]; };
     all.push_back({"batch_norm",
                    variant,
                    {{"input", values({3, 2, 2, 3}), always},
@@ -170,7 +170,7 @@ void for_each_operation(const Body& body) {
           : is_floating_point(arguments.back().value.dtype()) ? arguments.size()
                                                               : 1;
       for (unsigned subset = 1; subset < 1u << differentiable; ++subset) {
-        Wanted wanted(arguments.size());
+        Needs wanted(arguments.size());
         for (std::size_t i = 0; i < differentiable; ++i) wanted[i] = subset >> i & 1;
         INFO(device.name() << ": " << describe(operation) << ", gradients " << subset);
         body(operation, wanted);
@@ -178,7 +178,7 @@ void for_each_operation(const Body& body) {
     }
 }
 
-std::vector<Tensor> leaves_of(const Operation& operation, const Wanted& wanted) {
+std::vector<Tensor> leaves_of(const Operation& operation, const Needs& wanted) {
   std::vector<Tensor> leaves;
   for (const Argument& argument : operation.arguments) {
     leaves.push_back(argument.value.clone());
@@ -196,7 +196,7 @@ Tensor others(const Tensor& tensor) {
 using Disturbance = std::function<void(std::vector<Tensor>& leaves, const Tensor& output)>;
 
 /// The leaves' gradients.
-std::vector<Tensor> gradients(const Operation& operation, const Wanted& wanted, const Disturbance& disturb) {
+std::vector<Tensor> gradients(const Operation& operation, const Needs& wanted, const Disturbance& disturb) {
   std::vector<Tensor> leaves = leaves_of(operation, wanted);
   const Tensor output = operation.function(leaves);
   disturb(leaves, output);
@@ -206,7 +206,7 @@ std::vector<Tensor> gradients(const Operation& operation, const Wanted& wanted, 
   return result;
 }
 
-std::vector<Tensor> undisturbed_gradients(const Operation& operation, const Wanted& wanted) {
+std::vector<Tensor> undisturbed_gradients(const Operation& operation, const Needs& wanted) {
   return gradients(operation, wanted, [](auto&, auto&) {});
 }
 
@@ -218,7 +218,7 @@ void check_same_gradients(const std::vector<Tensor>& actual, const std::vector<T
 }
 
 TEST_CASE("What an operation saved and somebody overwrote is an error, and nothing else is", "[saved]") {
-  for_each_operation([](const Operation& operation, const Wanted& wanted) {
+  for_each_operation([](const Operation& operation, const Needs& wanted) {
     const std::vector<Tensor> expected = undisturbed_gradients(operation, wanted);
     const auto check = [&](const char* argument, bool saved, const Disturbance& disturb) {
       INFO(argument << " overwritten");
@@ -246,7 +246,7 @@ TEST_CASE("What an operation saved and somebody overwrote is an error, and nothi
 }
 
 TEST_CASE("Reading what an operation saved is no error", "[saved]") {
-  for_each_operation([](const Operation& operation, const Wanted& wanted) {
+  for_each_operation([](const Operation& operation, const Needs& wanted) {
     const std::vector<Tensor> actual = gradients(operation, wanted, [](auto& leaves, const Tensor& output) {
       for (Tensor& leaf : leaves) {
         if (is_floating_point(leaf.dtype())) static_cast<void>(leaf.device_data<double>());
@@ -259,7 +259,7 @@ TEST_CASE("Reading what an operation saved is no error", "[saved]") {
 }
 
 TEST_CASE("A leaf that is given other elements leaves the gradients those of forward", "[saved]") {
-  for_each_operation([](const Operation& operation, const Wanted& wanted) {
+  for_each_operation([](const Operation& operation, const Needs& wanted) {
     const std::vector<Tensor> actual = gradients(operation, wanted, [](auto& leaves, auto&) {
       for (Tensor& leaf : leaves) leaf.set_data(others(leaf));
     });
@@ -268,7 +268,7 @@ TEST_CASE("A leaf that is given other elements leaves the gradients those of for
 }
 
 TEST_CASE("A leaf that is given another dtype or device gets no gradient, the others theirs", "[saved]") {
-  for_each_operation([](const Operation& operation, const Wanted& wanted) {
+  for_each_operation([](const Operation& operation, const Needs& wanted) {
     const std::vector<Tensor> expected = undisturbed_gradients(operation, wanted);
     for (std::size_t i = 0; i < operation.arguments.size(); ++i) {
       const Disturbance halve = [i](auto& leaves, auto&) {
@@ -294,7 +294,7 @@ TEST_CASE("A leaf that is given another dtype or device gets no gradient, the ot
 }
 
 TEST_CASE("A graph keeps the memory of what it saved and no other", "[saved]") {
-  for_each_operation([](const Operation& operation, const Wanted& wanted) {
+  for_each_operation([](const Operation& operation, const Needs& wanted) {
     std::vector<Tensor> leaves = leaves_of(operation, wanted), inputs;
     std::vector<std::weak_ptr<Storage>> memory;
     for (std::size_t i = 0; i < leaves.size(); ++i) {

@@ -15,7 +15,7 @@ namespace {
 using kg::fuzz::require;
 
 void check_form(const mnist::Picture& picture) try {
-  const mnist::GrayImage form = mnist::as_mnist(picture);
+  const mnist::GreyImage form = mnist::as_mnist(picture);
   require(form.width == 28 && form.height == 28 && form.pixels.size() == 28 * 28, "not of MNIST's form");
 } catch (const mnist::NoDigit&) {
 }

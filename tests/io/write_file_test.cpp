@@ -401,7 +401,7 @@ TEST_CASE("A file's owner stays where the system allows it, and no other group r
   const TemporaryDirectory directory;
   chmod(directory.path().c_str(), 0777);
   const auto path = directory / "file";
-  const auto make = [&](uid_t user, gid_t group, mode_t mode) {
+  const auto make_file = [&](uid_t user, gid_t group, mode_t mode) {
     set_content(path, "old");
     REQUIRE(chown(path.c_str(), user, group) == 0);
     REQUIRE(chmod(path.c_str(), mode) == 0);
@@ -411,14 +411,14 @@ TEST_CASE("A file's owner stays where the system allows it, and no other group r
     stat(path.c_str(), &found);
     return std::tuple(found.st_uid, found.st_gid, found.st_mode & 07777);
   };
-  make(1234, 4321, 0640);
+  make_file(1234, 4321, 0640);
   write_text(path, "new");
   CHECK(status() == std::tuple(1234u, 4321u, 0640u));
-  make(65534, 4321, 0664);
+  make_file(65534, 4321, 0664);
   CHECK(as_nobody([&] { write_text(path, "new"); }) == 0);
   CHECK(status() == std::tuple(65534u, 65534u, 0644u));
   // Who writes it anew becomes its owner, as whom nobody else is to run it.
-  make(1234, 65534, 04777);
+  make_file(1234, 65534, 04777);
   CHECK(as_nobody([&] { write_text(path, "new"); }) == 0);
   CHECK(status() == std::tuple(65534u, 65534u, 0777u));
 }

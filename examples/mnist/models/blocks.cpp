@@ -10,7 +10,7 @@ namespace nn = kg::nn;
 
 namespace {
 
-std::shared_ptr<nn::Module> make(const Following& following, int channels) {
+std::shared_ptr<nn::Module> layer_of(const Following& following, int channels) {
   switch (following.kind) {
     case Following::Kind::batch_norm:
       return std::make_shared<nn::BatchNorm2d>(channels);
@@ -30,7 +30,7 @@ nn::Conv2d convolution(int kernel, int in, int out, int padding = 0) {
 
 nn::Sequential block(nn::Conv2d convolution, int channels, const Then& then) {
   nn::Sequential block(std::move(convolution));
-  for (const Following& following : then) block.append(make(following, channels));
+  for (const Following& following : then) block.append(layer_of(following, channels));
   return block;
 }
 

@@ -505,8 +505,8 @@ int centred(const Image& image, bool along_x) {
   return std::clamp(static_cast<int>(std::lround(form_size / 2.0 - sum / mass)), 0, form_size - length);
 }
 
-GrayImage in_form(const Image& image) {
-  GrayImage form{form_size, form_size, std::vector<std::uint8_t>(form_size * form_size)};
+GreyImage in_form(const Image& image) {
+  GreyImage form{form_size, form_size, std::vector<std::uint8_t>(form_size * form_size)};
   const int left = centred(image, true), top = centred(image, false);
   for (int y = 0; y < image.height; ++y)
     for (int x = 0; x < image.width; ++x)
@@ -516,7 +516,7 @@ GrayImage in_form(const Image& image) {
 }
 
 // A picture of MNIST's size on black or on white is in its form but for the sign.
-std::optional<GrayImage> stored(const GrayImage& image) {
+std::optional<GreyImage> stored(const GreyImage& image) {
   if (image.width != form_size || image.height != form_size) return std::nullopt;
   std::vector<float> border;
   for (int i = 0; i < form_size; ++i)
@@ -524,7 +524,7 @@ std::optional<GrayImage> stored(const GrayImage& image) {
       border.push_back(image.pixels[static_cast<std::size_t>(at)]);
   const float ground = quantile(std::move(border), 0.5);
   if (ground > darkest_ground && ground < 255 - darkest_ground) return std::nullopt;
-  GrayImage form = image;
+  GreyImage form = image;
   if (ground > darkest_ground)
     for (std::uint8_t& pixel : form.pixels) pixel = static_cast<std::uint8_t>(255 - pixel);
   return form;
@@ -532,16 +532,16 @@ std::optional<GrayImage> stored(const GrayImage& image) {
 
 }  // namespace
 
-GrayImage as_mnist(Picture picture) {
+GreyImage as_mnist(Picture picture) {
   lay_on_ground(picture);
-  const std::optional<GrayImage> form = stored(to_gray(picture));
+  const std::optional<GreyImage> form = stored(to_gray(picture));
   Ink ink = ink_of(picture);
   if (form) return *form;
   thicken(ink);
   return in_form(boxed(ink));
 }
 
-GrayImage white_on_black(GrayImage image) {
+GreyImage white_on_black(GreyImage image) {
   int64_t sum = 0, count = 0;
   for (int y = 0; y < image.height; ++y) {
     const bool whole_row = y == 0 || y == image.height - 1;
@@ -556,7 +556,7 @@ GrayImage white_on_black(GrayImage image) {
   return image;
 }
 
-GrayImage fit_to(GrayImage image, int width, int height) {
+GreyImage fit_to(GreyImage image, int width, int height) {
   if (image.width <= 0 || image.height <= 0 || width <= 0 || height <= 0) {
     throw kg::Error(fmt::format("fit_to: {} x {} image to {} x {}, expected at least 1 x 1", image.width,
                                 image.height, width, height));

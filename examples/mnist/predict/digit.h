@@ -21,16 +21,16 @@ class NoDigit : public kg::Error {
 /// that has that form already, 28x28 on black or on white, keeps its pixels.
 ///
 /// Throws NoDigit, saying why, if no part of the picture can be a digit.
-GrayImage as_mnist(Picture picture);
+GreyImage as_mnist(Picture picture);
 
 /// MNIST's digits are white on black: inverts the image if the mean of its border pixels is at least 128, the
 /// mark of a bright background, and returns it as it is otherwise.
-GrayImage white_on_black(GrayImage image);
+GreyImage white_on_black(GreyImage image);
 
 /// Scales the image to the largest size that fits `width` x `height` without distortion, in whole pixels, and
 /// puts it in the middle of a black canvas of that size. Shrinking averages, enlarging interpolates, as
 /// resized_crop() does; an image that already has the size comes back unchanged. Throws kg::Error if either
 /// image is empty or the pixels are not width x height.
-GrayImage fit_to(GrayImage image, int width, int height);
+GreyImage fit_to(GreyImage image, int width, int height);
 
 }  // namespace mnist

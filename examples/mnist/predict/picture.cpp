@@ -249,9 +249,9 @@ void lay_on_ground(Picture& picture) {
   }
 }
 
-GrayImage to_gray(Picture picture) {
+GreyImage to_gray(Picture picture) {
   lay_on_ground(picture);
-  GrayImage image{picture.width, picture.height, {}};
+  GreyImage image{picture.width, picture.height, {}};
   image.pixels.reserve(picture.pixels.size());
   for (const auto& [red, green, blue, alpha] : picture.pixels)
     image.pixels.push_back(static_cast<std::uint8_t>(luminance(red, green, blue)));

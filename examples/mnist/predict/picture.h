@@ -18,7 +18,7 @@ struct Picture {
 };
 
 /// 8-bit grey values, row by row; 0 is black.
-struct GrayImage {
+struct GreyImage {
   int width = 0;
   int height = 0;
   std::vector<std::uint8_t> pixels;
@@ -39,6 +39,6 @@ void lay_on_ground(Picture& picture);
 
 /// Luminance of ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B, rounded as PIL's `convert("L")` rounds it, of the
 /// picture on its ground.
-GrayImage to_gray(Picture picture);
+GreyImage to_gray(Picture picture);
 
 }  // namespace mnist

@@ -21,7 +21,7 @@ extern "C" const char* __lsan_default_options() { return "print_suppressions=0";
 namespace mnist {
 namespace {
 
-constexpr double kPixelsPerPoint = 2;
+constexpr double pixels_per_point = 2;
 
 void check(cairo_status_t status) {
   if (status != CAIRO_STATUS_SUCCESS)
@@ -37,11 +37,11 @@ Color mix(Color from, Color to, double amount) {
 
 Canvas::Canvas(double width, double height)
     : surface_(cairo_image_surface_create(CAIRO_FORMAT_RGB24,
-                                          static_cast<int>(std::ceil(width * kPixelsPerPoint)),
-                                          static_cast<int>(std::ceil(height * kPixelsPerPoint)))),
+                                          static_cast<int>(std::ceil(width * pixels_per_point)),
+                                          static_cast<int>(std::ceil(height * pixels_per_point)))),
       context_(cairo_create(surface_.get())) {
   check(cairo_status(context_.get()));
-  cairo_scale(context_.get(), kPixelsPerPoint, kPixelsPerPoint);
+  cairo_scale(context_.get(), pixels_per_point, pixels_per_point);
   set_color({1, 1, 1});
   cairo_paint(context_.get());
 }

@@ -35,14 +35,14 @@ struct Rectangle {
   bool contains(Point p) const { return p.x >= x && p.x <= right() && p.y >= y && p.y <= bottom(); }
 };
 
-constexpr Color kInk{0.13, 0.13, 0.15};
-constexpr Color kFaintInk{0.45, 0.45, 0.48};
+constexpr Color ink_color{0.13, 0.13, 0.15};
+constexpr Color faint_ink_color{0.45, 0.45, 0.48};
 
 enum class Align { left, center, right };
 
 struct TextStyle {
   double size = 12;
-  Color color = kInk;
+  Color color = ink_color;
   Align align = Align::left;
   bool bold = false;
   double angle = 0;      ///< degrees, counter-clockwise about the anchor
@@ -50,7 +50,7 @@ struct TextStyle {
 };
 
 struct LineStyle {
-  Color color = kInk;
+  Color color = ink_color;
   double width = 1;
   bool dashed = false;
   std::optional<Rectangle> clip = {};  ///< what lies outside is not drawn

@@ -13,13 +13,13 @@
 namespace mnist {
 namespace {
 
-constexpr Color kWhite{1, 1, 1};
-constexpr Color kBlue{0.12, 0.40, 0.68};
-constexpr Color kRed{0.80, 0.22, 0.20};
-constexpr Color kOrange{0.85, 0.37, 0.05};
-constexpr Color kGreen{0.10, 0.50, 0.28};
+constexpr Color white{1, 1, 1};
+constexpr Color blue{0.12, 0.40, 0.68};
+constexpr Color red{0.80, 0.22, 0.20};
+constexpr Color orange{0.85, 0.37, 0.05};
+constexpr Color green{0.10, 0.50, 0.28};
 
-constexpr Color kFaintBlue = {0.62, 0.76, 0.93};
+constexpr Color faint_blue = {0.62, 0.76, 0.93};
 
 Curve curve_of(std::span<const EpochMetrics> epochs, double EpochMetrics::*value, Color color) {
   Curve curve{.x = {}, .y = {}, .color = color};
@@ -32,7 +32,7 @@ Curve curve_of(std::span<const EpochMetrics> epochs, double EpochMetrics::*value
 
 /// The value of each batch, where in its epoch the batch began.
 Curve curve_of(std::span<const BatchMetrics> batches, double BatchMetrics::*value, std::string label) {
-  Curve curve{.x = {}, .y = {}, .color = kFaintBlue, .label = std::move(label), .width = 1, .dots = false};
+  Curve curve{.x = {}, .y = {}, .color = faint_blue, .label = std::move(label), .width = 1, .dots = false};
   int per_epoch = 0;
   for (const BatchMetrics& batch : batches) per_epoch = std::max(per_epoch, batch.batch + 1);
   for (const BatchMetrics& batch : batches) {
@@ -101,7 +101,7 @@ std::optional<ReferenceLine> goal_line(std::optional<double> accuracy) {
   return ReferenceLine{.y = *accuracy, .reach = 2, .label = fmt::format("goal {} %", *accuracy)};
 }
 
-constexpr double kWorstBatches = 0.02;
+constexpr double worst_batches = 0.02;
 
 /// The epochs over their batches, if those are known.
 std::vector<Curve> training_curves(Curve epochs, Curve batches) {
@@ -111,8 +111,8 @@ std::vector<Curve> training_curves(Curve epochs, Curve batches) {
 
 LineChart training_loss_chart(std::span<const EpochMetrics> epochs, std::span<const BatchMetrics> batches) {
   Curve each = curve_of(batches, &BatchMetrics::loss, "each batch");
-  Curve mean = curve_of(epochs, &EpochMetrics::train_loss, kBlue);
-  if (const double limit = quantile(each.y, 1 - kWorstBatches); !std::isnan(limit)) each.covered.high = limit;
+  Curve mean = curve_of(epochs, &EpochMetrics::train_loss, blue);
+  if (const double limit = quantile(each.y, 1 - worst_batches); !std::isnan(limit)) each.covered.high = limit;
   if (!each.x.empty()) mean.label = "mean of the epoch";
   return loss_chart("Training loss", training_curves(std::move(mean), std::move(each)));
 }
@@ -120,8 +120,8 @@ LineChart training_loss_chart(std::span<const EpochMetrics> epochs, std::span<co
 LineChart training_accuracy_chart(std::span<const EpochMetrics> epochs,
                                   std::span<const BatchMetrics> batches) {
   Curve running = curve_of(batches, &BatchMetrics::accuracy, "of the epoch so far, after each batch");
-  Curve whole = curve_of(epochs, &EpochMetrics::train_accuracy, kBlue);
-  if (const double limit = quantile(running.y, kWorstBatches); !std::isnan(limit))
+  Curve whole = curve_of(epochs, &EpochMetrics::train_accuracy, blue);
+  if (const double limit = quantile(running.y, worst_batches); !std::isnan(limit))
     running.covered.low = limit;
   if (!running.x.empty()) whole.label = "of the whole epoch";
   return accuracy_chart("Training accuracy", training_curves(std::move(whole), std::move(running)));
@@ -134,7 +134,7 @@ void check_epochs(const std::filesystem::path& path, std::span<const EpochMetric
 
 struct CaptionLine {
   std::string text;
-  Color color = kInk;
+  Color color = ink_color;
 };
 
 struct CaptionedImage {
@@ -148,10 +148,10 @@ struct ImageGrid {
   int image_width = 28, channels = 1;
 };
 
-constexpr int kImagesPerRow = 6;
-constexpr double kImageSize = 112;
-constexpr double kCellWidth = 152;
-constexpr double kCaptionLineHeight = 16;
+constexpr int images_per_row = 6;
+constexpr double image_size = 112;
+constexpr double cell_width = 152;
+constexpr double caption_line_height = 16;
 
 /// As many lines in every caption as the longest has.
 size_t caption_lines(const ImageGrid& grid) {
@@ -162,28 +162,28 @@ size_t caption_lines(const ImageGrid& grid) {
 
 void draw_captioned(Canvas& canvas, Point corner, double caption_height, const CaptionedImage& image,
                     const ImageGrid& grid) {
-  const double middle = corner.x + kCellWidth / 2;
+  const double middle = corner.x + cell_width / 2;
   for (size_t i = 0; i < image.caption.size(); ++i) {
-    canvas.text({middle, corner.y + 8 + static_cast<double>(i) * kCaptionLineHeight}, image.caption[i].text,
-                {.color = image.caption[i].color, .align = Align::center, .max_width = kCellWidth - 8});
+    canvas.text({middle, corner.y + 8 + static_cast<double>(i) * caption_line_height}, image.caption[i].text,
+                {.color = image.caption[i].color, .align = Align::center, .max_width = cell_width - 8});
   }
-  canvas.image({middle - kImageSize / 2, corner.y + caption_height, kImageSize, kImageSize}, image.pixels,
+  canvas.image({middle - image_size / 2, corner.y + caption_height, image_size, image_size}, image.pixels,
                {.columns = grid.image_width, .channels = grid.channels});
 }
 
 void write_image_grid(const std::filesystem::path& path, const ImageGrid& grid) {
-  const size_t rows = (grid.images.size() + kImagesPerRow - 1) / kImagesPerRow;
+  const size_t rows = (grid.images.size() + images_per_row - 1) / images_per_row;
   const double margin = 16, top = 72;
-  const double caption_height = static_cast<double>(caption_lines(grid)) * kCaptionLineHeight + 4;
-  const double cell_height = caption_height + kImageSize + 18;
+  const double caption_height = static_cast<double>(caption_lines(grid)) * caption_line_height + 4;
+  const double cell_height = caption_height + image_size + 18;
 
-  Canvas canvas(kImagesPerRow * kCellWidth + 2 * margin, top + static_cast<double>(rows) * cell_height);
-  const double text_x = margin + (kCellWidth - kImageSize) / 2;
+  Canvas canvas(images_per_row * cell_width + 2 * margin, top + static_cast<double>(rows) * cell_height);
+  const double text_x = margin + (cell_width - image_size) / 2;
   canvas.text({text_x, 24}, grid.heading, {.size = 17, .bold = true});
-  canvas.text({text_x, 46}, grid.note, {.color = kFaintInk});
+  canvas.text({text_x, 46}, grid.note, {.color = faint_ink_color});
   for (size_t i = 0; i < grid.images.size(); ++i) {
-    const Point corner{margin + static_cast<double>(i % kImagesPerRow) * kCellWidth,
-                       top + static_cast<double>(i / kImagesPerRow) * cell_height};
+    const Point corner{margin + static_cast<double>(i % images_per_row) * cell_width,
+                       top + static_cast<double>(i / images_per_row) * cell_height};
     draw_captioned(canvas, corner, caption_height, grid.images[i], grid);
   }
   canvas.save_png(path);
@@ -199,8 +199,8 @@ std::string name_of(int label, ClassNames names, std::string_view where) {
 CaptionedImage captioned(const ClassifiedImage& image, ClassNames names, std::string_view where) {
   const bool right = image.predicted == image.actual;
   return {.pixels = image.pixels,
-          .caption = {{"predicted: " + name_of(image.predicted, names, where), right ? kGreen : kRed},
-                      {"true: " + name_of(image.actual, names, where), kGreen}}};
+          .caption = {{"predicted: " + name_of(image.predicted, names, where), right ? green : red},
+                      {"true: " + name_of(image.actual, names, where), green}}};
 }
 
 /// The first images, captioned. All of them are checked.
@@ -208,15 +208,15 @@ std::vector<CaptionedImage> first_captioned(const std::vector<ClassifiedImage>& 
                                             std::string_view where) {
   std::vector<CaptionedImage> all;
   for (const ClassifiedImage& image : images) all.push_back(captioned(image, names, where));
-  all.resize(std::min<size_t>(all.size(), kMostImages));
+  all.resize(std::min<size_t>(all.size(), most_images));
   return all;
 }
 
 std::string misclassified_note(size_t all) {
   if (all == 0) return "There is none to show.";
   if (all == 1) return "";
-  return all <= kMostImages ? "All of them, in data-set order."
-                            : fmt::format("The first {}, in data-set order.", kMostImages);
+  return all <= most_images ? "All of them, in data-set order."
+                            : fmt::format("The first {}, in data-set order.", most_images);
 }
 
 /// Where bars stand that end at `lowest` percent and above: at 0 unless they would all look the same.
@@ -225,8 +225,8 @@ double axis_base(double lowest) {
   return lowest < 95 ? 10 * std::floor((lowest - 5) / 10) : std::floor(lowest) - 1;
 }
 
-constexpr double kMatrixCellWidth = 52;
-constexpr double kMatrixCellHeight = 38;
+constexpr double matrix_cell_width = 52;
+constexpr double matrix_cell_height = 38;
 
 /// Where the parts of the confusion matrix lie: they depend on the lengths of the class names.
 struct MatrixLayout {
@@ -242,33 +242,33 @@ MatrixLayout matrix_layout(const ConfusionMatrix& matrix) {
   for (int label = 0; label < matrix.classes(); ++label) {
     layout.longest_name = std::max(layout.longest_name, ruler.text_width(matrix.name(label)));
   }
-  layout.slanted_names = layout.longest_name > kMatrixCellWidth - 6;
-  layout.cells = {layout.longest_name + 62, 84, kMatrixCellWidth * matrix.classes(),
-                  kMatrixCellHeight * matrix.classes()};
+  layout.slanted_names = layout.longest_name > matrix_cell_width - 6;
+  layout.cells = {layout.longest_name + 62, 84, matrix_cell_width * matrix.classes(),
+                  matrix_cell_height * matrix.classes()};
   layout.width = layout.cells.right() + 104;
   layout.height = layout.cells.bottom() + name_height(layout.longest_name, layout.slanted_names) + 34;
   return layout;
 }
 
 Rectangle matrix_cell(const MatrixLayout& layout, int row, int column) {
-  return {layout.cells.x + column * kMatrixCellWidth, layout.cells.y + row * kMatrixCellHeight,
-          kMatrixCellWidth, kMatrixCellHeight};
+  return {layout.cells.x + column * matrix_cell_width, layout.cells.y + row * matrix_cell_height,
+          matrix_cell_width, matrix_cell_height};
 }
 
 Color wrong_color(int64_t count, int64_t largest) {
-  if (count == 0) return kWhite;
+  if (count == 0) return white;
   // A single confusion has to differ from none.
-  return mix(kWhite, kOrange, 0.10 + 0.90 * static_cast<double>(count) / static_cast<double>(largest));
+  return mix(white, orange, 0.10 + 0.90 * static_cast<double>(count) / static_cast<double>(largest));
 }
 
 Color right_color(int64_t count, int64_t total) {
-  return mix(kWhite, kBlue,
+  return mix(white, blue,
              total == 0 ? 0.1 : 0.1 + 0.8 * static_cast<double>(count) / static_cast<double>(total));
 }
 
 Color ink_on(Color background) {
   const double luminance = 0.299 * background.red + 0.587 * background.green + 0.114 * background.blue;
-  return luminance < 0.55 ? kWhite : kInk;
+  return luminance < 0.55 ? white : ink_color;
 }
 
 void draw_cells(Canvas& canvas, const MatrixLayout& layout, const ConfusionMatrix& matrix) {
@@ -285,7 +285,7 @@ void draw_cells(Canvas& canvas, const MatrixLayout& layout, const ConfusionMatri
   }
   const Rectangle& cells = layout.cells;
   for (int i = 0; i <= matrix.classes(); ++i) {
-    const double x = cells.x + i * kMatrixCellWidth, y = cells.y + i * kMatrixCellHeight;
+    const double x = cells.x + i * matrix_cell_width, y = cells.y + i * matrix_cell_height;
     canvas.line({x, cells.y}, {x, cells.bottom()}, {.color = {0.85, 0.85, 0.87}});
     canvas.line({cells.x, y}, {cells.right(), y}, {.color = {0.85, 0.85, 0.87}});
   }
@@ -326,14 +326,14 @@ void write_curves(const std::filesystem::path& path, std::span<const EpochMetric
   const double left = margin, right = margin + width, top = margin, bottom = margin + height;
   const std::string tested = capitalized(texts.tested);
   LineChart test_accuracy =
-      accuracy_chart(tested + " accuracy", {curve_of(epochs, &EpochMetrics::test_accuracy, kOrange)});
+      accuracy_chart(tested + " accuracy", {curve_of(epochs, &EpochMetrics::test_accuracy, orange)});
   test_accuracy.reference = goal_line(texts.goal_accuracy);
 
   Canvas canvas(2 * (width + margin), 2 * (height + margin));
   draw_line_chart(canvas, {left, top, width, height}, training_loss_chart(epochs, batches));
   draw_line_chart(canvas, {left, bottom, width, height}, training_accuracy_chart(epochs, batches));
   draw_line_chart(canvas, {right, top, width, height},
-                  loss_chart(tested + " loss", {curve_of(epochs, &EpochMetrics::test_loss, kOrange)}));
+                  loss_chart(tested + " loss", {curve_of(epochs, &EpochMetrics::test_loss, orange)}));
   draw_line_chart(canvas, {right, bottom, width, height}, test_accuracy);
   canvas.save_png(path);
 }
@@ -343,7 +343,7 @@ void write_comparison(const std::filesystem::path& path, const std::string& head
   check_epochs(path, epochs);
   const double width = 570, height = 360, margin = 10, top = 48;
   const auto pair = [&](double EpochMetrics::*train, double EpochMetrics::*test) {
-    std::vector<Curve> curves = {curve_of(epochs, train, kBlue), curve_of(epochs, test, kOrange)};
+    std::vector<Curve> curves = {curve_of(epochs, train, blue), curve_of(epochs, test, orange)};
     curves[0].label = "training";
     curves[1].label = texts.tested;
     return curves;
@@ -394,7 +394,7 @@ void write_training_samples(const std::filesystem::path& path, const TrainingSam
                  .channels = samples.channels};
   for (const LabelledImage& image : samples.images) {
     std::string name = name_of(image.label, samples.class_names, "write_training_samples");
-    if (grid.images.size() < kMostImages) grid.images.push_back({image.pixels, {{std::move(name)}}});
+    if (grid.images.size() < most_images) grid.images.push_back({image.pixels, {{std::move(name)}}});
   }
   write_image_grid(path, grid);
 }
@@ -412,7 +412,7 @@ void write_confusion(const std::filesystem::path& path, const ConfusionMatrix& m
   canvas.text({layout.cells.x, 46},
               fmt::format("Blue: correct, share of the true class. Orange: confused, darkest at {}.",
                           with_thousands(matrix.largest_confusion())),
-              {.size = 11, .color = kFaintInk, .max_width = layout.width - layout.cells.x - 16});
+              {.size = 11, .color = faint_ink_color, .max_width = layout.width - layout.cells.x - 16});
   draw_cells(canvas, layout, matrix);
   draw_names(canvas, layout, matrix);
   draw_class_accuracies(canvas, layout, matrix);
@@ -425,7 +425,7 @@ void write_class_accuracies(const std::filesystem::path& path, const ConfusionMa
                  .x_label = "true class",
                  .y_label = "accuracy (%)",
                  .bars = {},
-                 .color = kBlue,
+                 .color = blue,
                  .reference = {},
                  .y_limits = {0, 100}};
   double lowest = matrix.total() > 0 ? 100 : 0;

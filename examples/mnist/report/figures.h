@@ -48,7 +48,7 @@ struct ClassifiedImage {
 };
 
 /// How many images a grid shows at most.
-inline constexpr int kMostImages = 24;
+inline constexpr int most_images = 24;
 
 struct MisclassifiedImages {
   std::vector<ClassifiedImage> images;  ///< all of them, in data-set order; the first 24 are drawn

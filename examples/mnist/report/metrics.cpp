@@ -13,9 +13,9 @@ namespace {
 
 // Far below what one image changes (1e-4 points of a million images), far above the rounding of an accuracy
 // that was computed another way (9940 / 10000. * 100).
-constexpr double kPercentTolerance = 1e-6;
+constexpr double percent_tolerance = 1e-6;
 
-bool reaches(double accuracy, double goal) { return accuracy >= goal - kPercentTolerance; }
+bool reaches(double accuracy, double goal) { return accuracy >= goal - percent_tolerance; }
 
 /// Two decimals, and more where two would make a missed goal look reached ("99.40 %, at least 99.40 %
 /// needed").

@@ -11,10 +11,10 @@
 namespace mnist {
 namespace {
 
-constexpr Color kGrid{0.88, 0.88, 0.90};
-constexpr Color kAxis{0.55, 0.55, 0.58};
-constexpr size_t kMostPointsWithDots = 40;
-constexpr double kTickLabelWidth = 35;  // beside the y axis' label
+constexpr Color grid_color{0.88, 0.88, 0.90};
+constexpr Color axis_color{0.55, 0.55, 0.58};
+constexpr size_t most_points_with_dots = 40;
+constexpr double tick_label_width = 35;  // beside the y axis' label
 
 Interval finite_range(const std::vector<double>& values) {
   Interval range{INFINITY, -INFINITY};
@@ -92,9 +92,9 @@ void draw_y_ticks(Canvas& canvas, const Scale& scale, Interval limits) {
   const int decimals = tick_decimals(ticks);
   for (const double tick : ticks) {
     const double y = scale.at_y(tick);
-    canvas.line({scale.frame.x, y}, {scale.frame.right(), y}, {.color = kGrid});
+    canvas.line({scale.frame.x, y}, {scale.frame.right(), y}, {.color = grid_color});
     canvas.text({scale.frame.x - 7, y}, y_tick_label(tick, decimals),
-                {.size = 10.5, .align = Align::right, .max_width = kTickLabelWidth});
+                {.size = 10.5, .align = Align::right, .max_width = tick_label_width});
   }
 }
 
@@ -102,8 +102,8 @@ void draw_x_ticks(Canvas& canvas, const Scale& scale, Interval data) {
   const double bottom = scale.frame.bottom();
   for (const double tick : round_ticks(data, 16, true)) {
     const double x = scale.at_x(tick);
-    canvas.line({x, scale.frame.y}, {x, bottom}, {.color = kGrid});
-    canvas.line({x, bottom}, {x, bottom + 4}, {.color = kAxis});
+    canvas.line({x, scale.frame.y}, {x, bottom}, {.color = grid_color});
+    canvas.line({x, bottom}, {x, bottom + 4}, {.color = axis_color});
     canvas.text({x, bottom + 13}, fmt::format("{:.0f}", tick), {.size = 10.5, .align = Align::center});
   }
 }
@@ -117,7 +117,7 @@ void draw_curve(Canvas& canvas, const Scale& scale, const Curve& curve) {
     }
     canvas.line(run, {.color = curve.color, .width = curve.width, .clip = scale.frame});
     // A point between two gaps has no line to show it.
-    const bool dots = (curve.dots && curve.x.size() <= kMostPointsWithDots) || run.size() == 1;
+    const bool dots = (curve.dots && curve.x.size() <= most_points_with_dots) || run.size() == 1;
     if (dots) {
       for (const Point& point : run)
         if (scale.frame.contains(point)) canvas.dot(point, 3.2, curve.color);
@@ -139,10 +139,10 @@ void draw_legend(Canvas& canvas, Point left, const std::vector<Curve>& curves) {
 
 void draw_reference(Canvas& canvas, const Scale& scale, const ReferenceLine& reference, bool in_range) {
   const double right = scale.frame.right();
-  const TextStyle style{.size = 10.5, .color = kFaintInk};
+  const TextStyle style{.size = 10.5, .color = faint_ink_color};
   if (in_range) {
     const double y = scale.at_y(reference.y);
-    canvas.line({scale.frame.x, y}, {right, y}, {.color = kFaintInk, .width = 1.3, .dashed = true});
+    canvas.line({scale.frame.x, y}, {right, y}, {.color = faint_ink_color, .width = 1.3, .dashed = true});
     canvas.text({right + 6, y}, reference.label, style);
     return;
   }
@@ -150,9 +150,9 @@ void draw_reference(Canvas& canvas, const Scale& scale, const ReferenceLine& ref
   const double tip = above ? scale.frame.y : scale.frame.bottom();
   const double into_frame = above ? 1 : -1;
   const double x = right + 10;
-  canvas.line({x, tip}, {x, tip + 14 * into_frame}, {.color = kFaintInk, .width = 1.3});
+  canvas.line({x, tip}, {x, tip + 14 * into_frame}, {.color = faint_ink_color, .width = 1.3});
   canvas.line(std::vector<Point>{{x - 3, tip + 4 * into_frame}, {x, tip}, {x + 3, tip + 4 * into_frame}},
-              {.color = kFaintInk, .width = 1.3});
+              {.color = faint_ink_color, .width = 1.3});
   canvas.text({right + 6, tip + 24 * into_frame}, reference.label, style);
 }
 
@@ -175,10 +175,10 @@ template <class Chart>
 void draw_labels(Canvas& canvas, const Rectangle& area, const Rectangle& frame, const Chart& chart) {
   canvas.text({frame.x, area.y + 14}, chart.title, {.size = 14, .bold = true});
   canvas.text({frame.right(), area.y + 14}, chart.note,
-              {.size = 10.5, .color = kFaintInk, .align = Align::right});
+              {.size = 10.5, .color = faint_ink_color, .align = Align::right});
   canvas.line(
       std::vector<Point>{{frame.x, frame.y}, {frame.x, frame.bottom()}, {frame.right(), frame.bottom()}},
-      {.color = kAxis});
+      {.color = axis_color});
   canvas.text({frame.center().x, area.bottom() - 10}, chart.x_label, {.align = Align::center});
   canvas.text({area.x + 10, frame.center().y}, chart.y_label, {.align = Align::center, .angle = 90});
 }

@@ -18,8 +18,8 @@
 namespace mnist {
 namespace {
 
-constexpr double kSecondsBetweenRedraws = 0.1;
-constexpr int kBarCellsWithoutWidth = 10;
+constexpr double seconds_between_redraws = 0.1;
+constexpr int bar_cells_without_width = 10;
 
 /// A float as Python prints it: the fewest digits that read back as the same double, never without point or
 /// exponent.
@@ -159,7 +159,7 @@ std::string progress_line(const EpochState& state, int batches, double seconds, 
                     done, batches));
   }
   LineParts parts = full_parts(state, batches, seconds);
-  if (columns <= 0) return parts.left + bar(done, batches, kBarCellsWithoutWidth) + parts.right;
+  if (columns <= 0) return parts.left + bar(done, batches, bar_cells_without_width) + parts.right;
   if (parts.columns() >= columns) parts = short_parts(state, batches, seconds);
   const int cells = std::max(1, columns - parts.columns());
   return first_columns(parts.left + bar(done, batches, cells) + parts.right, columns);
@@ -180,7 +180,7 @@ void EpochProgress::update(const EpochState& state) {
   state_ = state;
   if (options_.mode != ProgressMode::terminal) return;
   const double now = options_.clock();
-  if (drawn_columns_ == 0 || now - last_drawn_ >= kSecondsBetweenRedraws) redraw(now, false);
+  if (drawn_columns_ == 0 || now - last_drawn_ >= seconds_between_redraws) redraw(now, false);
 }
 
 std::string EpochProgress::finish() {

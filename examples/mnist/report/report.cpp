@@ -19,7 +19,7 @@ namespace mnist {
 
 namespace {
 
-constexpr const char* kFiles[] = {
+constexpr const char* names_of_files[] = {
     // after every epoch
     "train.log", "metrics.csv", "batches.csv",
     // at the end
@@ -89,7 +89,7 @@ Predictions random_predictions(const Split& split, std::span<const int> predicti
                      .class_names = class_names(dataset),
                      .split = split.name};
   int correct = 0;
-  for (const int index : random_choice(split.count, kMostImages, seed)) {
+  for (const int index : random_choice(split.count, most_images, seed)) {
     chosen.images.push_back(classified(split, predictions, index));
     correct += chosen.images.back().predicted == chosen.images.back().actual;
   }
@@ -197,7 +197,7 @@ void Report::finish(std::int64_t parameters, const ConfusionMatrix& last_test, c
                    fmt::format("{}: training and {}", options_.model, options_.tested), epochs, texts);
 }
 
-std::span<const char* const> report_files() { return kFiles; }
+std::span<const char* const> report_files() { return names_of_files; }
 std::span<const char* const> report_files_of_the_end() { return report_files().subspan(3); }
 std::span<const char* const> test_report_files() { return report_files().subspan(6); }
 
@@ -241,7 +241,7 @@ void write_test_report(const std::filesystem::path& out, const Split& split, std
 
 void write_augmented(const std::filesystem::path& path, const Split& split, ImageLoaderOptions options,
                      DatasetName dataset) {
-  options.batch_size = kMostImages;
+  options.batch_size = most_images;
   const std::uint64_t seed = options.seed;
   ImageLoader loader(split, std::move(options));
   loader.start_epoch(1);

@@ -25,8 +25,8 @@ namespace mnist {
 
 namespace {
 
-constexpr std::size_t kMostSeeds = 10'000;
-constexpr auto kPollInterval = std::chrono::milliseconds(20);
+constexpr std::size_t most_seeds = 10'000;
+constexpr auto poll_interval = std::chrono::milliseconds(20);
 
 std::uint64_t parse_seed(std::string_view text, std::string_view seeds) {
   const std::optional<std::uint64_t> seed = parse_number<std::uint64_t>(text);
@@ -134,7 +134,7 @@ class Sweep {
         start_run(jobs_[next++]);
       collect();
       // Polling sees a signal that came at any moment; a wait in the system could miss one just before it.
-      std::this_thread::sleep_for(kPollInterval);
+      std::this_thread::sleep_for(poll_interval);
     }
     write_tables();
     fmt::print(options_.messages, "\n{}", sweep_table(rows(), tested()));
@@ -277,8 +277,8 @@ std::vector<std::uint64_t> parse_seeds(std::string_view text) {
   for (std::size_t start = 0, end = 0; end < text.size() || start == 0; start = end + 1) {
     end = std::min(text.find(',', start), text.size());
     const auto [first, last] = parse_range(text.substr(start, end - start), text);
-    if (last - first >= kMostSeeds - seeds.size())
-      throw kg::Error(fmt::format("seeds: \"{}\" given, expected {} seeds at most", text, kMostSeeds));
+    if (last - first >= most_seeds - seeds.size())
+      throw kg::Error(fmt::format("seeds: \"{}\" given, expected {} seeds at most", text, most_seeds));
     for (std::uint64_t i = 0; i <= last - first; ++i)
       if (std::ranges::find(seeds, first + i) == seeds.end()) seeds.push_back(first + i);
   }

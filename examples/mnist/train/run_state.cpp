@@ -18,16 +18,16 @@ namespace mnist {
 namespace {
 
 // To be changed with what the file holds.
-constexpr std::string_view kFormat = "kernelgrad run 1";
-constexpr std::string_view kIdentity = "run.";
+constexpr std::string_view run_format = "kernelgrad run 1";
+constexpr std::string_view identity_prefix = "run.";
 /// What the names of all tensors begin with but for the optimizer's, which has names of its own.
-constexpr std::string_view kNotOptimizer[] = {"command", "heading",  "epochs.",   "batches.", "schedule",
+constexpr std::string_view not_optimizer[] = {"command", "heading",  "epochs.",   "batches.", "schedule",
                                               "rates",   "trained.", "averaged.", "best."};
 
 /// An epoch's metrics but for its number and its seconds.
-constexpr double EpochMetrics::*kMetrics[] = {&EpochMetrics::lr, &EpochMetrics::train_loss,
-                                              &EpochMetrics::train_accuracy, &EpochMetrics::test_loss,
-                                              &EpochMetrics::test_accuracy};
+constexpr double EpochMetrics::*kept_metrics[] = {&EpochMetrics::lr, &EpochMetrics::train_loss,
+                                                  &EpochMetrics::train_accuracy, &EpochMetrics::test_loss,
+                                                  &EpochMetrics::test_accuracy};
 
 template <class T>
 void add(kg::nn::StateDict& tensors, const char* name, const std::vector<T>& values) {
@@ -38,7 +38,7 @@ void add_epochs(kg::nn::StateDict& tensors, const std::vector<TrainedEpoch>& epo
   std::vector<double> metrics, seconds, loss;
   std::vector<std::int64_t> batches, correct, images;
   for (const TrainedEpoch& epoch : epochs) {
-    for (const auto member : kMetrics) metrics.push_back(epoch.metrics.*member);
+    for (const auto member : kept_metrics) metrics.push_back(epoch.metrics.*member);
     seconds.push_back(epoch.metrics.seconds);
     batches.push_back(static_cast<std::int64_t>(epoch.batches.size()));
     for (const BatchTotals& batch : epoch.batches) {
@@ -114,7 +114,7 @@ class Reader {
   std::map<std::string, std::string> identity() const {
     std::map<std::string, std::string> identity;
     for (const auto& [name, value] : checkpoint_.metadata)
-      if (name.starts_with(kIdentity)) identity[name.substr(kIdentity.size())] = value;
+      if (name.starts_with(identity_prefix)) identity[name.substr(identity_prefix.size())] = value;
     return identity;
   }
 
@@ -122,7 +122,7 @@ class Reader {
   kg::nn::StateDict optimizer() const {
     kg::nn::StateDict found;
     for (const kg::nn::NamedTensor& entry : checkpoint_.tensors)
-      if (std::ranges::none_of(kNotOptimizer,
+      if (std::ranges::none_of(not_optimizer,
                                [&](std::string_view part) { return entry.name.starts_with(part); }))
         found.push_back(entry);
     return found;
@@ -134,7 +134,7 @@ class Reader {
     const auto batches = values<std::int64_t>("epochs.batches"),
                correct = values<std::int64_t>("batches.correct"),
                images = values<std::int64_t>("batches.images");
-    if (metrics.size() != seconds.size() * std::size(kMetrics) || batches.size() != seconds.size() ||
+    if (metrics.size() != seconds.size() * std::size(kept_metrics) || batches.size() != seconds.size() ||
         correct.size() != loss.size() || images.size() != loss.size())
       fail("the tensors of its epochs have different lengths");
     std::vector<TrainedEpoch> epochs;
@@ -143,7 +143,7 @@ class Reader {
       TrainedEpoch epoch;
       epoch.metrics.epoch = static_cast<int>(i) + 1;
       epoch.metrics.seconds = seconds[i];
-      for (const auto member : kMetrics) epoch.metrics.*member = metrics[metric++];
+      for (const auto member : kept_metrics) epoch.metrics.*member = metrics[metric++];
       if (batches[i] < 1 || static_cast<std::size_t>(batches[i]) > loss.size() - batch)
         fail("an epoch has other batches than are there");
       for (std::int64_t done = 0; done < batches[i]; ++done, ++batch)
@@ -163,8 +163,8 @@ class Reader {
 void save_state(const std::filesystem::path& folder, const RunState& state) {
   kg::Checkpoint checkpoint;
   auto& metadata = checkpoint.metadata;
-  for (const auto& [name, value] : state.identity) metadata[std::string(kIdentity) + name] = value;
-  metadata["format"] = kFormat;
+  for (const auto& [name, value] : state.identity) metadata[std::string(identity_prefix) + name] = value;
+  metadata["format"] = run_format;
   metadata["planned_epochs"] = std::to_string(state.planned_epochs);
   metadata["finished"] = std::to_string(int{state.finished});
   metadata["average_steps"] = std::to_string(state.average_steps);
@@ -192,8 +192,8 @@ RunState load_state(const std::filesystem::path& folder) {
     throw kg::Error(
         fmt::format("{}: has no {}, as a training run has that can be resumed", folder.string(), state_file));
   const Reader reader(path, kg::load_checkpoint(path));
-  if (reader.text("format") != kFormat)
-    reader.fail(fmt::format("its format is \"{}\", expected \"{}\"", reader.text("format"), kFormat));
+  if (reader.text("format") != run_format)
+    reader.fail(fmt::format("its format is \"{}\", expected \"{}\"", reader.text("format"), run_format));
   const auto rates = reader.values<double>("rates");
   if (rates.size() != 2) reader.fail("the tensor rates has no 2 elements");
   return {.identity = reader.identity(),

@@ -33,7 +33,7 @@ constexpr std::uint64_t max_header_bytes = 100'000'000;
 constexpr std::size_t max_dimensions = 64;
 
 /// Elements as they lie in a file, made into a tensor. Nothing if no DType can hold them.
-using Make = std::optional<Tensor> (*)(const std::vector<std::byte>& bytes, const Shape& shape);
+using ReadElements = std::optional<Tensor> (*)(const std::vector<std::byte>& bytes, const Shape& shape);
 
 float from_half(std::uint16_t half) {
   const std::uint32_t sign = half & 0x8000u, exponent = half >> 10 & 0x1Fu, fraction = half & 0x3FFu;
@@ -78,7 +78,7 @@ std::optional<Tensor> from_uint64(const std::vector<std::byte>& bytes, const Sha
 struct ElementType {
   std::string_view name;
   std::uint64_t bits;
-  Make make;  ///< nullptr for a type that kernelgrad has nothing for
+  ReadElements read;  ///< nullptr for a type that kernelgrad has nothing for
 };
 
 constexpr ElementType element_types[] = {
@@ -488,13 +488,13 @@ class Reader {
 
   void read_tensor(Entry& entry, Checkpoint& into) const {
     const std::string kind = std::string(entry.type->name) + " " + to_string(*entry.shape);
-    if (!entry.type->make) {
+    if (!entry.type->read) {
       into.unreadable.emplace(std::move(entry.name), kind + ", a type that kernelgrad does not have");
       return;
     }
     std::vector<std::byte> bytes(entry.end() - entry.begin());
     read_at(data_begin_ + entry.begin(), bytes, "tensor " + in_quotes(entry.name));
-    if (const std::optional<Tensor> tensor = entry.type->make(bytes, *entry.shape))
+    if (const std::optional<Tensor> tensor = entry.type->read(bytes, *entry.shape))
       into.tensors.push_back({std::move(entry.name), *tensor});
     else
       into.unreadable.emplace(std::move(entry.name), kind + ", with values that int64 cannot hold");

@@ -10,7 +10,7 @@ namespace standin {
 namespace {
 
 template <class Algo>
-Algorithm make(Algo id, Algorithm algorithm) {
+Algorithm with_id(Algo id, Algorithm algorithm) {
   algorithm.id = static_cast<int>(id);
   return algorithm;
 }
@@ -64,35 +64,35 @@ void get_workspace_size(Direction direction, const Convolution& convolution, int
 const std::vector<Algorithm>& forward_algorithms() {
   // All of the real ones are deterministic; their type has a field that may say otherwise.
   static const auto& algorithms = *new std::vector<Algorithm>{
-      make(CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD_NONFUSED, nondeterministic),
-      make(CUDNN_CONVOLUTION_FWD_ALGO_DIRECT, unsupported),
-      make(CUDNN_CONVOLUTION_FWD_ALGO_FFT, absurd),
-      make(CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM, {.id = 0, .tensor_ops = true}),
-      make(CUDNN_CONVOLUTION_FWD_ALGO_GEMM, {}),
-      make(CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM, {.id = 0, .workspace = Algorithm::Workspace::none}),
+      with_id(CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD_NONFUSED, nondeterministic),
+      with_id(CUDNN_CONVOLUTION_FWD_ALGO_DIRECT, unsupported),
+      with_id(CUDNN_CONVOLUTION_FWD_ALGO_FFT, absurd),
+      with_id(CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM, {.id = 0, .tensor_ops = true}),
+      with_id(CUDNN_CONVOLUTION_FWD_ALGO_GEMM, {}),
+      with_id(CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM, {.id = 0, .workspace = Algorithm::Workspace::none}),
   };
   return algorithms;
 }
 
 const std::vector<Algorithm>& backward_data_algorithms() {
   static const auto& algorithms = *new std::vector<Algorithm>{
-      make(CUDNN_CONVOLUTION_BWD_DATA_ALGO_0, nondeterministic),
-      make(CUDNN_CONVOLUTION_BWD_DATA_ALGO_WINOGRAD, unsupported),
-      make(CUDNN_CONVOLUTION_BWD_DATA_ALGO_FFT, absurd),
-      make(CUDNN_CONVOLUTION_BWD_DATA_ALGO_1, {.id = 0, .tensor_ops = true}),
-      make(CUDNN_CONVOLUTION_BWD_DATA_ALGO_FFT_TILING, {}),
+      with_id(CUDNN_CONVOLUTION_BWD_DATA_ALGO_0, nondeterministic),
+      with_id(CUDNN_CONVOLUTION_BWD_DATA_ALGO_WINOGRAD, unsupported),
+      with_id(CUDNN_CONVOLUTION_BWD_DATA_ALGO_FFT, absurd),
+      with_id(CUDNN_CONVOLUTION_BWD_DATA_ALGO_1, {.id = 0, .tensor_ops = true}),
+      with_id(CUDNN_CONVOLUTION_BWD_DATA_ALGO_FFT_TILING, {}),
   };
   return algorithms;
 }
 
 const std::vector<Algorithm>& backward_filter_algorithms() {
   static const auto& algorithms = *new std::vector<Algorithm>{
-      make(CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0, nondeterministic),
-      make(CUDNN_CONVOLUTION_BWD_FILTER_ALGO_3, nondeterministic),
-      make(CUDNN_CONVOLUTION_BWD_FILTER_ALGO_WINOGRAD, unsupported),
-      make(CUDNN_CONVOLUTION_BWD_FILTER_ALGO_FFT, absurd),
-      make(CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1, {.id = 0, .tensor_ops = true}),
-      make(CUDNN_CONVOLUTION_BWD_FILTER_ALGO_FFT_TILING, {}),
+      with_id(CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0, nondeterministic),
+      with_id(CUDNN_CONVOLUTION_BWD_FILTER_ALGO_3, nondeterministic),
+      with_id(CUDNN_CONVOLUTION_BWD_FILTER_ALGO_WINOGRAD, unsupported),
+      with_id(CUDNN_CONVOLUTION_BWD_FILTER_ALGO_FFT, absurd),
+      with_id(CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1, {.id = 0, .tensor_ops = true}),
+      with_id(CUDNN_CONVOLUTION_BWD_FILTER_ALGO_FFT_TILING, {}),
   };
   return algorithms;
 }

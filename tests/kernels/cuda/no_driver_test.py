@@ -26,7 +26,7 @@ def idx(sizes, data):
 
 
 def write_data(directory):
-    """MNIST's four files, with a gray level for each digit."""
+    """MNIST's four files, with a grey level for each digit."""
     for name, count in ("train", 40), ("t10k", 20):
         labels = bytes(i % 10 for i in range(count))
         images = b"".join(bytes([25 * label]) * (28 * 28) for label in labels)

@@ -83,15 +83,17 @@ TEST_CASE("Status codes become errors in the library's words", "[cudnn][errors]"
 }
 
 TEST_CASE("What cuDNN cannot describe is refused before it is asked", "[cudnn][errors]") {
-  const auto make = [](const ArrayShape& shape) {
+  const auto make_descriptor = [](const ArrayShape& shape) {
     TensorDescriptor("conv2d: input", CUDNN_DATA_FLOAT, shape);
   };
-  check_unsupported([&] { make({.n = 0, .c = 3, .h = 7, .w = 5}); }, {"conv2d: input 0x3x7x5", "empty"});
-  check_unsupported([&] { make({.n = 2, .c = 3, .h = 0, .w = 5}); }, {"2x3x0x5", "empty"});
-  check_unsupported([&] { make({.n = too_large, .c = 1}); }, {"2147483648x1x1x1", "too large"});
-  check_unsupported([&] { make({.n = 1 << 16, .c = 1 << 15}); }, {"65536x32768x1x1", "too large"});
-  check_unsupported([&] { make({.n = 1 << 30, .c = 1 << 30, .h = 1 << 30, .w = 1 << 30}); }, {"too large"});
-  CHECK_NOTHROW(make({.n = 1, .c = std::numeric_limits<int>::max()}));
+  check_unsupported([&] { make_descriptor({.n = 0, .c = 3, .h = 7, .w = 5}); },
+                    {"conv2d: input 0x3x7x5", "empty"});
+  check_unsupported([&] { make_descriptor({.n = 2, .c = 3, .h = 0, .w = 5}); }, {"2x3x0x5", "empty"});
+  check_unsupported([&] { make_descriptor({.n = too_large, .c = 1}); }, {"2147483648x1x1x1", "too large"});
+  check_unsupported([&] { make_descriptor({.n = 1 << 16, .c = 1 << 15}); }, {"65536x32768x1x1", "too large"});
+  check_unsupported([&] { make_descriptor({.n = 1 << 30, .c = 1 << 30, .h = 1 << 30, .w = 1 << 30}); },
+                    {"too large"});
+  CHECK_NOTHROW(make_descriptor({.n = 1, .c = std::numeric_limits<int>::max()}));
   check_unsupported(
       [] { FilterDescriptor("conv2d: weight", CUDNN_DATA_FLOAT, {.n = 3, .c = 0, .h = 1, .w = 1}); },
       {"conv2d: weight", "empty"});

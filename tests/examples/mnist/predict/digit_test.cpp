@@ -18,17 +18,17 @@
 namespace mnist {
 namespace {
 
-GrayImage constant_image(int width, int height, uint8_t value) {
+GreyImage constant_image(int width, int height, uint8_t value) {
   return {width, height, Bytes(static_cast<size_t>(width) * static_cast<size_t>(height), value)};
 }
 
-uint8_t pixel(const GrayImage& image, int x, int y) {
+uint8_t pixel(const GreyImage& image, int x, int y) {
   return image.pixels[static_cast<size_t>(y) * static_cast<size_t>(image.width) + static_cast<size_t>(x)];
 }
 
 /// A smooth ring on black, as wide and high as `size`: something like a written 0.
-GrayImage ring(int size) {
-  GrayImage image = constant_image(size, size, 0);
+GreyImage ring(int size) {
+  GreyImage image = constant_image(size, size, 0);
   for (int y = 0; y < size; ++y) {
     for (int x = 0; x < size; ++x) {
       const double dx = (x + 0.5) / size - 0.5, dy = (y + 0.5) / size - 0.5;
@@ -40,7 +40,7 @@ GrayImage ring(int size) {
   return image;
 }
 
-double mean_difference(const GrayImage& a, const GrayImage& b) {
+double mean_difference(const GreyImage& a, const GreyImage& b) {
   REQUIRE(a.pixels.size() == b.pixels.size());
   double sum = 0;
   for (size_t i = 0; i < a.pixels.size(); ++i) sum += std::abs(a.pixels[i] - b.pixels[i]);
@@ -79,7 +79,7 @@ double ink_at(const Glyph& glyph, const Point& p, double pen, double pixel) {
 constexpr double usual_pen = 0.12;
 
 /// What MNIST would have made of it.
-GrayImage expected_form(const Glyph& glyph) {
+GreyImage expected_form(const Glyph& glyph) {
   const double pixel = (1 + usual_pen) / 20;
   constexpr int finer = 8;
   const auto coverage = [&](double x, double y) {
@@ -99,7 +99,7 @@ GrayImage expected_form(const Glyph& glyph) {
       mass += ink, sum_x += ink * x, sum_y += ink * y;
     }
   const double left = std::lround(14 - sum_x / mass), top = std::lround(14 - sum_y / mass);
-  GrayImage form = constant_image(28, 28, 0);
+  GreyImage form = constant_image(28, 28, 0);
   for (int y = 0; y < 28; ++y)
     for (int x = 0; x < 28; ++x)
       form.pixels[static_cast<size_t>(y * 28 + x)] =
@@ -145,14 +145,14 @@ Picture draw(const Page& page, const Glyph& glyph) {
   return picture;
 }
 
-Picture picture_of(const GrayImage& image) {
+Picture picture_of(const GreyImage& image) {
   Picture picture{image.width, image.height, {}};
   for (const uint8_t pixel : image.pixels) picture.pixels.push_back({pixel, pixel, pixel, 255});
   return picture;
 }
 
 /// Checks that it has MNIST's form: a box of 20, the centre of mass in the middle, ink from black to white.
-void check_form(const GrayImage& form) {
+void check_form(const GreyImage& form) {
   REQUIRE(form.width == 28);
   REQUIRE(form.height == 28);
   int left = 28, right = -1, top = 28, bottom = -1;
@@ -176,12 +176,12 @@ void check_form(const GrayImage& form) {
 
 /// Of the difference from what MNIST would have made of it, the smallest at shifts by a pixel: where the
 /// centre of mass lies between two pixels, both are right, as check_form() sees.
-double difference_from(const Glyph& glyph, const GrayImage& form) {
-  const GrayImage expected = expected_form(glyph);
+double difference_from(const Glyph& glyph, const GreyImage& form) {
+  const GreyImage expected = expected_form(glyph);
   double smallest = 255;
   for (const int dy : {-1, 0, 1})
     for (const int dx : {-1, 0, 1}) {
-      GrayImage shifted = constant_image(28, 28, 0);
+      GreyImage shifted = constant_image(28, 28, 0);
       for (int y = 1; y < 27; ++y)
         for (int x = 1; x < 27; ++x)
           shifted.pixels[static_cast<size_t>(y * 28 + x)] = pixel(expected, x + dx, y + dy);
@@ -199,8 +199,8 @@ std::string no_digit(const Picture& picture) {
   return "nothing was thrown";
 }
 
-GrayImage gray(int width, int height, const std::function<double(double, double)>& at) {
-  GrayImage image{width, height, {}};
+GreyImage grey(int width, int height, const std::function<double(double, double)>& at) {
+  GreyImage image{width, height, {}};
   for (int y = 0; y < height; ++y)
     for (int x = 0; x < width; ++x)
       image.pixels.push_back(static_cast<uint8_t>(std::lround(std::clamp(at(x, y), 0.0, 255.0))));
@@ -209,14 +209,14 @@ GrayImage gray(int width, int height, const std::function<double(double, double)
 }  // namespace
 
 TEST_CASE("a bright border means black on white", "[digit]") {
-  GrayImage bright = constant_image(4, 5, 255);
+  GreyImage bright = constant_image(4, 5, 255);
   bright.pixels[2 * 4 + 1] = 10;
-  const GrayImage inverted = white_on_black(bright);
+  const GreyImage inverted = white_on_black(bright);
   CHECK(pixel(inverted, 0, 0) == 0);
   CHECK(pixel(inverted, 1, 2) == 245);
 
   // Only the border counts, all four sides of it: 14 pixels here, the inside has 6.
-  GrayImage dark = constant_image(4, 5, 0);
+  GreyImage dark = constant_image(4, 5, 0);
   for (int y = 1; y < 4; ++y)
     dark.pixels[static_cast<size_t>(y * 4 + 1)] = dark.pixels[static_cast<size_t>(y * 4 + 2)] = 255;
   CHECK(white_on_black(dark).pixels == dark.pixels);
@@ -224,7 +224,7 @@ TEST_CASE("a bright border means black on white", "[digit]") {
   const std::array<std::pair<int, int>, 4> sides = {{{1, 0}, {1, 4}, {0, 2}, {3, 2}}};
   for (const auto& [x, y] : sides) {
     // 14 pixels of 127 stay below the mean of 128, 14 more on a single one of them reaches it.
-    GrayImage edge = constant_image(4, 5, 127);
+    GreyImage edge = constant_image(4, 5, 127);
     edge.pixels[static_cast<size_t>(y * 4 + x)] = 127 + 13;
     CHECK(white_on_black(edge).pixels == edge.pixels);
     edge.pixels[static_cast<size_t>(y * 4 + x)] = 127 + 14;
@@ -235,7 +235,7 @@ TEST_CASE("a bright border means black on white", "[digit]") {
 }
 
 TEST_CASE("an image of the right size is not touched", "[digit]") {
-  GrayImage image = constant_image(28, 28, 0);
+  GreyImage image = constant_image(28, 28, 0);
   std::iota(image.pixels.begin(), image.pixels.end(), uint8_t{0});
   CHECK(fit_to(image, 28, 28).pixels == image.pixels);
 }
@@ -247,7 +247,7 @@ TEST_CASE("a fitted image keeps its shape in the middle of a black canvas", "[di
   for (const Case& c : {Case{100, 40, 0, 8, 28, 11}, Case{40, 100, 8, 0, 11, 28}, Case{7, 14, 7, 0, 14, 28},
                         Case{1, 1, 0, 0, 28, 28}, Case{500, 1, 0, 13, 28, 1}, Case{29, 29, 0, 0, 28, 28}}) {
     INFO(c.width << " x " << c.height);
-    const GrayImage fitted = fit_to(constant_image(c.width, c.height, 200), 28, 28);
+    const GreyImage fitted = fit_to(constant_image(c.width, c.height, 200), 28, 28);
     REQUIRE(fitted.pixels.size() == 28 * 28);
     for (int y = 0; y < 28; ++y) {
       for (int x = 0; x < 28; ++x) {
@@ -262,9 +262,9 @@ TEST_CASE("a fitted image keeps its shape in the middle of a black canvas", "[di
 
 TEST_CASE("shrinking averages over all pixels", "[digit]") {
   // Every tenth column is white: picking or interpolating single pixels gives stripes or nothing.
-  GrayImage stripes = constant_image(280, 280, 0);
+  GreyImage stripes = constant_image(280, 280, 0);
   for (size_t i = 0; i < stripes.pixels.size(); i += 10) stripes.pixels[i] = 255;
-  const GrayImage fitted = fit_to(stripes, 28, 28);
+  const GreyImage fitted = fit_to(stripes, 28, 28);
   for (int x = 1; x < 27; ++x) CHECK(std::abs(pixel(fitted, x, 14) - 25.5) <= 3);
 }
 
@@ -272,15 +272,15 @@ TEST_CASE("shrinking a large picture averages over all pixels too", "[digit]") {
   // A fifth of each output pixel is white, at its end, its middle or its start.
   const int factor = GENERATE(20, 50, 100), first = GENERATE(0, 2, 4);
   INFO(factor << "-fold, white from " << first << " fifths on");
-  GrayImage stripes = constant_image(28 * factor, 28 * factor, 0);
+  GreyImage stripes = constant_image(28 * factor, 28 * factor, 0);
   for (size_t i = 0; i < stripes.pixels.size(); ++i)
     if (static_cast<int>(i % static_cast<size_t>(factor)) * 5 / factor == first) stripes.pixels[i] = 255;
-  const GrayImage fitted = fit_to(stripes, 28, 28);
+  const GreyImage fitted = fit_to(stripes, 28, 28);
   for (int x = 1; x < 27; ++x) CHECK(std::abs(pixel(fitted, x, 14) - 51) <= 4);
 }
 
 TEST_CASE("scaling keeps a picture what it is", "[digit]") {
-  const GrayImage small = ring(28);
+  const GreyImage small = ring(28);
   CHECK(mean_difference(fit_to(ring(280), 28, 28), small) < 3);
   CHECK(mean_difference(fit_to(ring(73), 28, 28), small) < 3);
   // So few pixels hold less of it.
@@ -330,7 +330,7 @@ TEST_CASE("as_mnist finds a digit on any page and brings it to MNIST's form", "[
   for (const auto& [name, page] : pages)
     for (const Glyph& glyph : {seven, four, two, one, zero}) {
       INFO(name << ", with " << glyph[0].size() << " points");
-      GrayImage form;
+      GreyImage form;
       REQUIRE_NOTHROW(form = as_mnist(draw(page, glyph)));
       check_form(form);
       CHECK(difference_from(glyph, form) < page.bound);
@@ -340,7 +340,7 @@ TEST_CASE("as_mnist finds a digit on any page and brings it to MNIST's form", "[
 TEST_CASE("as_mnist makes the line of a thin pen as wide as MNIST's thin ones", "[digit]") {
   for (const double pen : {0.01, 0.02, 0.05}) {
     INFO(pen);
-    const GrayImage form = as_mnist(
+    const GreyImage form = as_mnist(
         draw({.width = 1000, .height = 800, .size = 400, .left = 300, .top = 200, .pen = pen}, seven));
     check_form(form);
     CHECK(std::accumulate(form.pixels.begin(), form.pixels.end(), 0.0) > 255 * 1.2 * 31);  // 31 pixels long
@@ -348,24 +348,24 @@ TEST_CASE("as_mnist makes the line of a thin pen as wide as MNIST's thin ones", 
 }
 
 TEST_CASE("as_mnist takes the pixels of a picture in MNIST's form as they are", "[digit]") {
-  const GrayImage form = expected_form(four);
+  const GreyImage form = expected_form(four);
   CHECK(as_mnist(picture_of(form)).pixels == form.pixels);
-  GrayImage inverted = form;
+  GreyImage inverted = form;
   for (uint8_t& value : inverted.pixels) value = static_cast<uint8_t>(255 - value);
   CHECK(as_mnist(picture_of(inverted)).pixels == form.pixels);
 
   // Neither centred nor of MNIST's size, but not to be changed either.
-  GrayImage elsewhere = constant_image(28, 28, 9);
+  GreyImage elsewhere = constant_image(28, 28, 9);
   for (int y = 2; y < 12; ++y) elsewhere.pixels[static_cast<size_t>(y * 28 + 5)] = 200;
   CHECK(as_mnist(picture_of(elsewhere)).pixels == elsewhere.pixels);
 
-  GrayImage on_gray = form;
+  GreyImage on_gray = form;
   for (uint8_t& value : on_gray.pixels) value = static_cast<uint8_t>(185 - value * 135 / 255);
   CHECK(mean_difference(as_mnist(picture_of(on_gray)), form) < 6);
 }
 
 TEST_CASE("as_mnist leaves out what lies beside the digit", "[digit]") {
-  const GrayImage expected = expected_form(two);
+  const GreyImage expected = expected_form(two);
   const auto form_with = [&](const std::function<void(Picture&, int, int)>& add) {
     Picture picture = draw({.width = 400, .height = 300, .size = 150, .left = 150, .top = 80}, two);
     for (int y = 0; y < picture.height; ++y)
@@ -408,7 +408,7 @@ TEST_CASE("as_mnist keeps a digit that is in pieces", "[digit]") {
 
 TEST_CASE("as_mnist says what is wrong with a shape that is no digit", "[digit]") {
   const auto black_where = [](int size, const std::function<bool(int, int)>& inside) {
-    return picture_of(gray(size, size, [&](double x, double y) {
+    return picture_of(grey(size, size, [&](double x, double y) {
       return inside(static_cast<int>(x), static_cast<int>(y)) ? 0 : 255;
     }));
   };
@@ -450,7 +450,7 @@ TEST_CASE("as_mnist says when there is no digit", "[digit]") {
   for (const int size : {28, 100, 280, 1000}) {
     INFO(size);
     const auto square = [&](const std::function<double(double, double)>& at) {
-      return picture_of(gray(size, size, at));
+      return picture_of(grey(size, size, at));
     };
     for (const uint8_t shade : {0, 20, 128, 255})
       CHECK(no_digit(picture_of(constant_image(size, size, shade))) ==
@@ -478,7 +478,7 @@ TEST_CASE("as_mnist says when there is no digit", "[digit]") {
                      "no digit: "));
   }
   for (const auto& [width, height] : {std::pair{1, 1}, std::pair{1, 90}, std::pair{90, 1}, std::pair{2, 2}})
-    CHECK(contains(no_digit(picture_of(gray(width, height, [](double x, double y) { return 60 * (x + y); }))),
+    CHECK(contains(no_digit(picture_of(grey(width, height, [](double x, double y) { return 60 * (x + y); }))),
                    "no digit: "));
 }
 

@@ -32,12 +32,18 @@ void append_chunk(Bytes& png, const std::string& type, const Bytes& data) {
   append_32(png, static_cast<uint32_t>(crc32(0, body.data(), static_cast<unsigned>(body.size()))));
 }
 
-enum ColorType : uint8_t { kGray = 0, kRgb = 2, kPalette = 3, kGrayAlpha = 4, kRgba = 6 };
+enum ColorType : uint8_t {
+  color_type_grey = 0,
+  color_type_rgb = 2,
+  color_type_palette = 3,
+  color_type_grey_alpha = 4,
+  color_type_rgba = 6
+};
 
 struct PngSpec {
   uint32_t width = 1, height = 1;
   uint8_t depth = 8;
-  ColorType type = kGray;
+  ColorType type = color_type_grey;
   Bytes palette = {};
 };
 
@@ -71,7 +77,7 @@ Bytes png_of(const PngSpec& spec, const Bytes& rows) {
 
 std::vector<int> read_back(const PngSpec& spec, const Bytes& rows) {
   const TemporaryDirectory directory;
-  const GrayImage image = to_gray(read_picture(write_plain(directory / "a.png", png_of(spec, rows))));
+  const GreyImage image = to_gray(read_picture(write_plain(directory / "a.png", png_of(spec, rows))));
   CHECK(image.width == static_cast<int>(spec.width));
   CHECK(image.height == static_cast<int>(spec.height));
   return {image.pixels.begin(), image.pixels.end()};
@@ -122,38 +128,40 @@ TEST_CASE("colours become the luminance that PIL gives them", "[picture]") {
   const Bytes colours = {255, 0,   0,   0, 255, 0, 0,   0,   255, 12, 200, 77,
                          255, 255, 255, 1, 2,   3, 254, 255, 254, 90, 90,  91};
   const std::vector<int> expected = {76, 150, 29, 130, 255, 2, 255, 90};
-  CHECK(read_back({.width = 8, .type = kRgb}, colours) == expected);
-  CHECK(read_back({.width = 8, .type = kPalette, .palette = colours}, {0, 1, 2, 3, 4, 5, 6, 7}) == expected);
+  CHECK(read_back({.width = 8, .type = color_type_rgb}, colours) == expected);
+  CHECK(read_back({.width = 8, .type = color_type_palette, .palette = colours}, {0, 1, 2, 3, 4, 5, 6, 7}) ==
+        expected);
 
   Bytes opaque;
   for (size_t i = 0; i < colours.size(); ++i) {
     opaque.push_back(colours[i]);
     if (i % 3 == 2) opaque.push_back(255);
   }
-  CHECK(read_back({.width = 8, .type = kRgba}, opaque) == expected);
+  CHECK(read_back({.width = 8, .type = color_type_rgba}, opaque) == expected);
 }
 
 TEST_CASE("transparent parts take the ground that the strokes stand out on", "[picture]") {
   const uint8_t clear = 0, half = 128, solid = 255;
   SECTION("dark ink lies on white") {
-    CHECK(read_back({.width = 3, .type = kGrayAlpha}, {0, clear, 0, half, 0, solid}) ==
+    CHECK(read_back({.width = 3, .type = color_type_grey_alpha}, {0, clear, 0, half, 0, solid}) ==
           std::vector<int>{255, 127, 0});
   }
   SECTION("light ink lies on black") {
-    CHECK(read_back({.width = 3, .type = kGrayAlpha}, {0, clear, 255, half, 255, solid}) ==
+    CHECK(read_back({.width = 3, .type = color_type_grey_alpha}, {0, clear, 255, half, 255, solid}) ==
           std::vector<int>{0, 128, 255});
   }
   SECTION("colour under full transparency does not count") {
-    CHECK(read_back({.width = 3, .type = kGrayAlpha}, {255, clear, 255, clear, 40, solid}) ==
+    CHECK(read_back({.width = 3, .type = color_type_grey_alpha}, {255, clear, 255, clear, 40, solid}) ==
           std::vector<int>{255, 255, 40});
   }
   SECTION("what is mostly opaque goes on") {
-    CHECK(read_back({.width = 6, .type = kGrayAlpha},
+    CHECK(read_back({.width = 6, .type = color_type_grey_alpha},
                     {200, solid, 200, solid, 0, solid, 200, solid, 0, clear, 200, solid}) ==
           std::vector<int>{200, 200, 0, 200, 160, 200});
   }
   SECTION("nothing at all is black") {
-    CHECK(read_back({.width = 2, .type = kGrayAlpha}, {255, clear, 255, clear}) == std::vector<int>{0, 0});
+    CHECK(read_back({.width = 2, .type = color_type_grey_alpha}, {255, clear, 255, clear}) ==
+          std::vector<int>{0, 0});
   }
 }
 
@@ -208,18 +216,18 @@ TEST_CASE("a PNG that claims to be huge is refused before memory is taken", "[pi
 
 TEST_CASE("a JPEG is read, grey and in colour, whatever its name", "[picture]") {
   const TemporaryDirectory directory;
-  Bytes gray(16 * 8), red;
-  for (size_t i = 0; i < gray.size(); ++i) {
-    gray[i] = i % 16 < 8 ? 20 : 230;
+  Bytes grey(16 * 8), red;
+  for (size_t i = 0; i < grey.size(); ++i) {
+    grey[i] = i % 16 < 8 ? 20 : 230;
     red.insert(red.end(), {255, 0, 0});
   }
   const auto read = [&](const Bytes& jpeg) {
     return to_gray(read_picture(write_plain(directory / "a.png", jpeg)));
   };
-  const GrayImage image = read(jpeg_of(gray, 16, 8));
+  const GreyImage image = read(jpeg_of(grey, 16, 8));
   CHECK(image.width == 16);
   CHECK(image.height == 8);
-  for (size_t i = 0; i < gray.size(); ++i) CHECK(std::abs(image.pixels[i] - gray[i]) <= 2);
+  for (size_t i = 0; i < grey.size(); ++i) CHECK(std::abs(image.pixels[i] - grey[i]) <= 2);
   for (const uint8_t pixel : read(jpeg_of(red, 16, 8, TJPF_RGB, TJSAMP_420)).pixels)
     CHECK(std::abs(pixel - 76) <= 2);
 }
@@ -275,7 +283,7 @@ TEST_CASE("a JPEG is turned upright as its Exif data say", "[picture]") {
     for (size_t j = 0; j < 8; ++j) pixels[i * 24 + j] = 10, pixels[i * 24 + 8 + j] = 120;
   const TemporaryDirectory directory;
   const Bytes jpeg = with_orientation(jpeg_of(pixels, 24, 16), c.orientation, big_endian);
-  const GrayImage image = to_gray(read_picture(write_plain(directory / "a.jpg", jpeg)));
+  const GreyImage image = to_gray(read_picture(write_plain(directory / "a.jpg", jpeg)));
   REQUIRE(image.width == (c.swapped ? 16 : 24));
   REQUIRE(image.height == (c.swapped ? 24 : 16));
   const auto at = [&](int from_left, int from_top) {
@@ -310,7 +318,7 @@ TEST_CASE("a PNG is written and read back, grey and in colour", "[picture]") {
   Bytes values(45);
   std::iota(values.begin(), values.end(), uint8_t{17});
   write_png(directory / "grey.png", {.width = 9, .height = 5, .values = values});
-  const GrayImage grey = to_gray(read_picture(directory / "grey.png"));
+  const GreyImage grey = to_gray(read_picture(directory / "grey.png"));
   CHECK(grey.width == 9);
   CHECK(grey.pixels == values);
   const PixelView coloured{.width = 5, .height = 3, .channels = 3, .values = values};

@@ -23,8 +23,8 @@
 namespace mnist {
 namespace {
 
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-constexpr std::array<std::string_view, 10> kDigits = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
+constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
+constexpr std::array<std::string_view, 10> digit_names = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
 
 struct Pixel {
   int red, green, blue;
@@ -147,22 +147,22 @@ Picture draw_misclassified(const MisclassifiedImages& images) {
 /// The colour of the curves of batches, lighter than that of the epochs.
 bool is_faint_blue(Pixel p) { return is_blue(p) && p.red > 130; }
 
-constexpr int kEnlarged = 8;
+constexpr int enlarged = 8;
 
 /// Where the picture shows exactly these 28x28 pixels as squares of 8x8.
 std::optional<Point> find_image(const Picture& picture, const Bytes& image) {
   const auto shown_at = [&](int left, int top) {
-    for (int y = 0; y < 28 * kEnlarged; ++y) {
-      for (int x = 0; x < 28 * kEnlarged; ++x) {
+    for (int y = 0; y < 28 * enlarged; ++y) {
+      for (int x = 0; x < 28 * enlarged; ++x) {
         const Pixel p = picture.at(left + x, top + y);
-        const int value = image[size_t(y / kEnlarged * 28 + x / kEnlarged)];
+        const int value = image[size_t(y / enlarged * 28 + x / enlarged)];
         if (p.red != value || p.green != value || p.blue != value) return false;
       }
     }
     return true;
   };
-  for (int top = 0; top + 28 * kEnlarged <= picture.height; ++top) {
-    for (int left = 0; left + 28 * kEnlarged <= picture.width; ++left) {
+  for (int top = 0; top + 28 * enlarged <= picture.height; ++top) {
+    for (int left = 0; left + 28 * enlarged <= picture.width; ++left) {
       if (shown_at(left, top)) return Point{double(left), double(top)};
     }
   }
@@ -179,7 +179,7 @@ std::vector<Bytes> random_images(size_t count) {
 }
 
 MisclassifiedImages misclassified_of(const std::vector<Bytes>& images) {
-  MisclassifiedImages misclassified{.images = {}, .tested = 10000, .class_names = kDigits};
+  MisclassifiedImages misclassified{.images = {}, .tested = 10000, .class_names = digit_names};
   for (const Bytes& image : images)
     misclassified.images.push_back({.pixels = image, .predicted = 3, .actual = 5});
   return misclassified;
@@ -297,7 +297,8 @@ TEST_CASE("the worst batches are cut off at the frame, and nothing is drawn outs
 TEST_CASE("a single batch and diverged batches are drawn", "[figures]") {
   const Picture one = draw_curves(converging_run(1), {{1, 0, 2.3, 12.5}});
   CHECK(find(one, panels_of(one)[0], is_faint_blue).count > 60);
-  const Picture none = draw_curves(converging_run(1), {{1, 0, kNan, 12.5}, {1, 1, kNan, 12.5}});
+  const Picture none =
+      draw_curves(converging_run(1), {{1, 0, not_a_number, 12.5}, {1, 1, not_a_number, 12.5}});
   CHECK(find(none, panels_of(none)[0], is_blue).count > 60);
 }
 
@@ -403,9 +404,9 @@ TEST_CASE("equal and extreme values are drawn", "[figures]") {
 
 TEST_CASE("values that are not finite leave a gap", "[figures]") {
   auto run = converging_run(5);
-  run[1].train_loss = kNan;
+  run[1].train_loss = not_a_number;
   run[3].train_loss = std::numeric_limits<double>::infinity();
-  run[0].test_loss = run[1].test_loss = run[2].test_loss = run[3].test_loss = run[4].test_loss = kNan;
+  run[0].test_loss = run[1].test_loss = run[2].test_loss = run[3].test_loss = run[4].test_loss = not_a_number;
   const Picture picture = draw_curves(run);
   const auto panels = panels_of(picture);
   // Three lone points.
@@ -450,7 +451,7 @@ TEST_CASE("a network without mistakes gets a figure that says so", "[figures]") 
 
 TEST_CASE("predictions are red where they are wrong, and green where right", "[figures]") {
   const auto images = random_images(30);
-  Predictions predictions{.images = {}, .note = "some of them", .class_names = kDigits};
+  Predictions predictions{.images = {}, .note = "some of them", .class_names = digit_names};
   for (const Bytes& image : images)
     predictions.images.push_back(
         {.pixels = image, .predicted = 3, .actual = predictions.images.empty() ? 3 : 5});
@@ -474,7 +475,7 @@ TEST_CASE("predictions are red where they are wrong, and green where right", "[f
 
 TEST_CASE("training samples are shown in order, each under its label", "[figures]") {
   const auto images = random_images(25);
-  TrainingSamples samples{.images = {}, .note = "some of them", .class_names = kDigits};
+  TrainingSamples samples{.images = {}, .note = "some of them", .class_names = digit_names};
   for (const Bytes& image : images) samples.images.push_back({.pixels = image, .label = 7});
   const TemporaryDirectory directory;
   write_training_samples(directory / "a.png", samples);
@@ -498,7 +499,7 @@ TEST_CASE("training samples are shown in order, each under its label", "[figures
 }
 
 TEST_CASE("bars are as high as their classes are accurate", "[figures]") {
-  const auto names = std::span(kDigits).first(4);
+  const auto names = std::span(digit_names).first(4);
   ConfusionMatrix matrix(names);
   matrix.add(0, 0, 100);
   matrix.add(1, 1, 50), matrix.add(1, 0, 50);
@@ -519,7 +520,7 @@ TEST_CASE("bars are as high as their classes are accurate", "[figures]") {
 }
 
 TEST_CASE("bars of accurate classes start where their differences show", "[figures]") {
-  ConfusionMatrix matrix(kDigits);
+  ConfusionMatrix matrix(digit_names);
   for (int label = 0; label < 10; ++label)
     matrix.add(label, label, 990 + label), matrix.add(label, 9 - label, 10 - label);
   const Picture picture = draw_class_accuracies(matrix);
@@ -535,7 +536,7 @@ TEST_CASE("bars of accurate classes start where their differences show", "[figur
 }
 
 TEST_CASE("bars without images, perfect ones and long names are drawn", "[figures]") {
-  CHECK(find(draw_class_accuracies(ConfusionMatrix(kDigits)), is_blue).count == 0);
+  CHECK(find(draw_class_accuracies(ConfusionMatrix(digit_names)), is_blue).count == 0);
   std::vector<std::string_view> names(10, "T-shirt/top");
   ConfusionMatrix perfect(names);
   for (int label = 0; label < 10; ++label) perfect.add(label, label, 7);
@@ -565,7 +566,7 @@ TEST_CASE("misclassified images that cannot be drawn are refused", "[figures]") 
 }
 
 TEST_CASE("the confusion matrix counts", "[figures]") {
-  ConfusionMatrix matrix(kDigits);
+  ConfusionMatrix matrix(digit_names);
   matrix.add(3, 3, 5);
   matrix.add(3, 8);
   matrix.add(3, 8);
@@ -582,7 +583,7 @@ TEST_CASE("the confusion matrix counts", "[figures]") {
 }
 
 TEST_CASE("true classes are rows, predicted ones columns, and mistakes show", "[figures]") {
-  ConfusionMatrix matrix(kDigits);
+  ConfusionMatrix matrix(digit_names);
   for (int label = 0; label < 10; ++label) matrix.add(label, label, 1000);
   const Picture perfect = draw_confusion(matrix);
   const Patch diagonal = find(perfect, is_blue);
@@ -616,8 +617,8 @@ TEST_CASE("long class names lie on the picture and off the cells", "[figures]") 
 }
 
 TEST_CASE("an empty confusion matrix and a single class are drawn", "[figures]") {
-  CHECK(find(draw_confusion(ConfusionMatrix(kDigits)), is_ink).count > 300);
-  CHECK(find(draw_confusion(ConfusionMatrix(std::span(kDigits).first(1))), is_ink).count > 300);
+  CHECK(find(draw_confusion(ConfusionMatrix(digit_names)), is_ink).count > 300);
+  CHECK(find(draw_confusion(ConfusionMatrix(std::span(digit_names).first(1))), is_ink).count > 300);
 }
 
 TEST_CASE("figures that cannot be written name their file", "[figures]") {
@@ -627,10 +628,10 @@ TEST_CASE("figures that cannot be written name their file", "[figures]") {
                  "no such folder/a.png: cannot be written"));
   CHECK(contains(error_of([&] { write_misclassified(missing / "b.png", misclassified_of({})); }),
                  "folder/b.png"));
-  CHECK(contains(error_of([&] { write_confusion(missing / "c.png", ConfusionMatrix(kDigits)); }),
+  CHECK(contains(error_of([&] { write_confusion(missing / "c.png", ConfusionMatrix(digit_names)); }),
                  "folder/c.png"));
   CHECK(contains(error_of([&] { write_comparison(missing / "d.png", "", run); }), "folder/d.png"));
-  CHECK(contains(error_of([&] { write_class_accuracies(missing / "e.png", ConfusionMatrix(kDigits)); }),
+  CHECK(contains(error_of([&] { write_class_accuracies(missing / "e.png", ConfusionMatrix(digit_names)); }),
                  "folder/e.png"));
 }
 

@@ -20,7 +20,7 @@
 namespace mnist {
 namespace {
 
-const EpochState kEndOfEpoch{
+const EpochState end_of_epoch{
     .batches_done = 469, .loss = 0.08434382826089859, .correct = 51708, .images = 60000};
 
 /// Characters, not bytes, of UTF-8.
@@ -110,7 +110,7 @@ TEST_CASE("the lines around an epoch have the published format", "[progress]") {
 
 TEST_CASE("the progress line is tqdm's", "[progress]") {
   // Every expected string here comes from tqdm 4.64's format_meter, given the same prefix, postfix and ncols.
-  CHECK(progress_line(kEndOfEpoch, 469, 46.27) ==
+  CHECK(progress_line(end_of_epoch, 469, 46.27) ==
         "Loss=0.08434382826089859 Batch_id=468 Accuracy=86.18: 100%|██████████| 469/469 "
         "[00:46<00:00, 10.14it/s, 1297 images/s]");
   CHECK(progress_line({}, 469, 0) == "  0%|          | 0/469 [00:00<?, ?it/s, ? images/s]");
@@ -195,11 +195,11 @@ TEST_CASE("without a terminal one plain line is printed at the end", "[progress]
     progress.update(
         {.batches_done = batch, .loss = 0.08434382826089859, .correct = 86 * batch, .images = 128 * batch});
   }
-  progress.update(kEndOfEpoch);
+  progress.update(end_of_epoch);
   const std::string line = progress.finish();
   now += 1;
   CHECK(progress.finish() == line);
-  CHECK(line == progress_line(kEndOfEpoch, 469, 46.27) + "\n");
+  CHECK(line == progress_line(end_of_epoch, 469, 46.27) + "\n");
   CHECK(out.text() == line);
 }
 
@@ -247,12 +247,12 @@ TEST_CASE("a narrow terminal gets a short line, and the full one at the end", "[
   double now = 0;
   EpochProgress progress(469, {.out = terminal.file(), .clock = [&] { return now; }});
   now = 46.27;
-  progress.update(kEndOfEpoch);
+  progress.update(end_of_epoch);
   progress.finish();
   const auto lines = drawn_lines(terminal.text());
   REQUIRE(lines.size() == 3);
   CHECK(length(lines[0]) == 79);
-  CHECK(lines[1] == progress_line(kEndOfEpoch, 469, 46.27));
+  CHECK(lines[1] == progress_line(end_of_epoch, 469, 46.27));
 }
 
 TEST_CASE("a terminal that became narrower is followed", "[progress]") {
@@ -292,9 +292,9 @@ TEST_CASE("a terminal that cannot move its cursor gets a plain line", "[progress
   setenv("TERM", "dumb", 1);
   Terminal terminal(160);
   EpochProgress progress(469, {.out = terminal.file(), .clock = [] { return 0.0; }});
-  progress.update(kEndOfEpoch);
+  progress.update(end_of_epoch);
   progress.finish();
-  CHECK(terminal.text() == progress_line(kEndOfEpoch, 469, 0) + "\r\n");
+  CHECK(terminal.text() == progress_line(end_of_epoch, 469, 0) + "\r\n");
 }
 
 TEST_CASE("an epoch that ends by an exception leaves the cursor on a new line", "[progress]") {
