@@ -46,11 +46,14 @@ struct Range {
   std::int64_t begin, end;
 };
 
+/// a / b rounded up, where b > 0.
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return a / b + (a % b > 0); }
+
 /// Cuts [0, count) into pieces and calls body(range) for each, as parallel_for() does. The cuts do not depend
 /// on the number of threads.
 template <class Body>
 void parallel_for_ranges(std::int64_t count, std::int64_t piece, const Body& body) {
-  parallel_for(count / piece + (count % piece > 0), [&](std::int64_t i) {
+  parallel_for(ceil_div(count, piece), [&](std::int64_t i) {
     body(Range{i * piece, count - i * piece > piece ? (i + 1) * piece : count});
   });
 }

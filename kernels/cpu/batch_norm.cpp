@@ -27,7 +27,7 @@ struct Piece {
 };
 
 std::int64_t pieces_per_plane(const BatchNormProblem& p) {
-  return std::max<std::int64_t>((p.plane + max_piece - 1) / max_piece, 1);
+  return std::max<std::int64_t>(ceil_div(p.plane, max_piece), 1);
 }
 std::int64_t piece_count(const BatchNormProblem& p) { return p.n * p.channels * pieces_per_plane(p); }
 

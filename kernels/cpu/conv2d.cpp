@@ -28,10 +28,6 @@ constexpr std::int64_t min_images_per_sum = 8;
 /// they are added up across lanes; at most min_images_per_sum.
 constexpr std::int64_t pass_bytes = 512 << 10;
 
-/// a / b rounded up; 0 for a negative a.
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return a > 0 ? (a + b - 1) / b : 0; }
-std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a, b) * b; }
-
 /// Calls body(image, group) for every group of every image, images shared out among the threads.
 template <class Body>
 void for_images(const Conv2dProblem& p, const Body& body) {
@@ -203,7 +199,8 @@ bool is_sparse(const Conv2dProblem& p) {
             .phases = stride};
   };
   const Lengths h = lengths(vertical(p)), w = lengths(horizontal(p));
-  const double c_in = static_cast<double>(p.c_in / p.groups), c_out = static_cast<double>(p.c_out / p.groups);
+  const std::int64_t group_in = p.c_in / p.groups, group_out = p.c_out / p.groups;
+  const double c_in = static_cast<double>(group_in), c_out = static_cast<double>(group_out);
   const double arrays = c_in * h.in * w.in + c_out * h.out * w.out +
                         c_in * c_out * static_cast<double>(p.k_h) * static_cast<double>(p.k_w);
   const double packed =
@@ -410,7 +407,7 @@ void backward_weight(const Conv2dProblem& p, const T* input, const T* grad_outpu
   if (takes_direct(p)) return conv2d_direct().of<T>()->backward_weight(p, input, grad_output, grad_weight);
   const InputLayout layout(p);
   const std::int64_t taps = layout.taps(), channels = p.c_out / p.groups, out_plane = p.out_h() * p.out_w();
-  const std::int64_t gradient_pitch = round_up(layout.out_count, correlate_slack);
+  const std::int64_t gradient_pitch = ceil_div(layout.out_count, correlate_slack) * correlate_slack;
   const std::int64_t images_per_sum = std::max(min_images_per_sum, ceil_div(p.n, max_partial_sums));
   const std::int64_t partial_sums = ceil_div(p.n, images_per_sum);
   const std::int64_t image_bytes =

@@ -34,7 +34,7 @@ double sum_of_run(const T* values, std::int64_t count) {
 /// One output: the run is long, and cut into pieces whose sums are added in order.
 template <class T>
 double sum_of_everything(const T* input, std::int64_t count) {
-  std::vector<double> pieces(static_cast<std::size_t>((count + elements_per_piece - 1) / elements_per_piece));
+  std::vector<double> pieces(static_cast<std::size_t>(ceil_div(count, elements_per_piece)));
   parallel_for_ranges(count, elements_per_piece, [&](Range range) {
     pieces[static_cast<std::size_t>(range.begin / elements_per_piece)] =
         sum_of_run(input + range.begin, range.end - range.begin);

@@ -344,7 +344,7 @@ int odd_packs(int count) {
   return (packs | 1) * pack_size<T>;
 }
 
-int divide_up(std::int64_t count, std::int64_t size) { return static_cast<int>(ceil_div(count, size)); }
+int ceil_div_int(std::int64_t count, std::int64_t size) { return static_cast<int>(ceil_div(count, size)); }
 
 /// Which channels a block takes, with a thread for each unit and 4 lanes at least.
 template <class T, int kernel>
@@ -354,11 +354,11 @@ void share_out_channels(const Conv2dProblem& p, TiledWork& tiling) {
   tiling.groups = static_cast<int>(p.groups);
   tiling.c_in = static_cast<int>(p.c_in / p.groups);
   tiling.c_out = static_cast<int>(p.c_out / p.groups);
-  const int o_units = divide_up(tiling.c_out, U::outputs), c_units = divide_up(tiling.c_in, U::inputs);
-  tiling.o_blocks = divide_up(o_units, max_o_units);
-  tiling.o_units = divide_up(o_units, tiling.o_blocks);
-  tiling.c_blocks = divide_up(c_units, max_units / tiling.o_units);
-  tiling.c_units = divide_up(c_units, tiling.c_blocks);
+  const int o_units = ceil_div_int(tiling.c_out, U::outputs), c_units = ceil_div_int(tiling.c_in, U::inputs);
+  tiling.o_blocks = ceil_div_int(o_units, max_o_units);
+  tiling.o_units = ceil_div_int(o_units, tiling.o_blocks);
+  tiling.c_blocks = ceil_div_int(c_units, max_units / tiling.o_units);
+  tiling.c_units = ceil_div_int(c_units, tiling.c_blocks);
 }
 
 /// How images are cut into tiles.
@@ -382,8 +382,8 @@ void cut_images(const Conv2dProblem& p, TiledWork& tiling) {
   const int budget = U::sums * tiled_threads<T>;
   const int max_tile_w =
       kernel == 1 ? std::clamp(budget / (inputs + outputs) / strip * strip, strip, 128) : 32;
-  const int tiles_x = divide_up(gradient.w, max_tile_w);
-  tiling.tile_w = divide_up(gradient.w, tiles_x * strip) * strip;
+  const int tiles_x = ceil_div_int(gradient.w, max_tile_w);
+  tiling.tile_w = ceil_div_int(gradient.w, tiles_x * strip) * strip;
   gradient.pitch = tiling.tile_w;
   input.pitch = tiling.tile_w + (kernel > 1 ? strip : 0);
 
@@ -394,9 +394,9 @@ void cut_images(const Conv2dProblem& p, TiledWork& tiling) {
   const std::int64_t wanted =
       std::min<std::int64_t>(enough_blocks / std::max<std::int64_t>(blocks, 1), gradient.h / min_tile_h);
   const int tiles_y = static_cast<int>(std::max(ceil_div(gradient.h, rows), wanted));
-  tiling.tile_h = divide_up(gradient.h, tiles_y);
-  tiling.tiles_y = static_cast<unsigned>(divide_up(gradient.h, tiling.tile_h));
-  tiling.tiles_x = static_cast<unsigned>(divide_up(gradient.w, tiling.tile_w));
+  tiling.tile_h = ceil_div_int(gradient.h, tiles_y);
+  tiling.tiles_y = static_cast<unsigned>(ceil_div_int(gradient.h, tiling.tile_h));
+  tiling.tiles_x = static_cast<unsigned>(ceil_div_int(gradient.w, tiling.tile_w));
   tiling.tiles = static_cast<unsigned>(p.n) * tiling.tiles_y * tiling.tiles_x;
   input.rows = tiling.tile_h + kernel - 1;
   gradient.rows = tiling.tile_h;
@@ -412,7 +412,7 @@ void choose_vectors(const T* array, int padding, int columns, WindowShape& shape
   while (shape.w % shape.vector != 0 || padding % shape.vector != 0 ||
          reinterpret_cast<std::uintptr_t>(array) % (sizeof(T) * static_cast<std::size_t>(shape.vector)) != 0)
     shape.vector /= 2;
-  shape.columns = divide_up(columns, shape.vector) * shape.vector;
+  shape.columns = ceil_div_int(columns, shape.vector) * shape.vector;
   shape.vectors_at_once = std::min(shape.rows * shape.columns / shape.vector, tiled_threads<T>);
   shape.planes_at_once = tiled_threads<T> / shape.vectors_at_once;
 }
@@ -423,8 +423,8 @@ std::int64_t share_out_tiles(TiledWork& tiling) {
   using U = Unit<kernel>;
   tiling.strips_per_row = tiling.tile_w / strip;
   const int strips = tiling.tile_h * tiling.strips_per_row;
-  const int rounds = divide_up(strips, tiled_threads<T> / (tiling.o_units * tiling.c_units));
-  tiling.lanes = divide_up(strips, rounds);
+  const int rounds = ceil_div_int(strips, tiled_threads<T> / (tiling.o_units * tiling.c_units));
+  tiling.lanes = ceil_div_int(strips, rounds);
   tiling.row_step = tiling.lanes / tiling.strips_per_row;
   tiling.strip_step = tiling.lanes % tiling.strips_per_row;
 
@@ -440,8 +440,8 @@ std::int64_t share_out_tiles(TiledWork& tiling) {
   const int results = std::min(tiling.o_units * U::outputs, tiling.c_out) *
                       std::min(tiling.c_units * U::inputs, tiling.c_in) * U::taps;
   const std::int64_t parts = std::min<std::int64_t>(tiled_threads<T> / results, many_slices / slices);
-  tiling.lanes_per_part = divide_up(tiling.lanes, std::max<std::int64_t>(parts, 1));
-  tiling.parts = divide_up(tiling.lanes, tiling.lanes_per_part);
+  tiling.lanes_per_part = ceil_div_int(tiling.lanes, std::max<std::int64_t>(parts, 1));
+  tiling.parts = ceil_div_int(tiling.lanes, tiling.lanes_per_part);
   return slices;
 }
 
