@@ -12,7 +12,6 @@
 #include "kernels/cpu/scratch.h"
 #include "kernels/cpu/simd_level.h"
 #include "kernels/parallel.h"
-#include "kernels/variant.h"
 
 namespace kg::kernels::cpu {
 

@@ -7,7 +7,6 @@
 #include "kernels/cpu/scratch.h"
 #include "kernels/cpu/simd_level.h"
 #include "kernels/parallel.h"
-#include "kernels/variant.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/dropout.cpp"

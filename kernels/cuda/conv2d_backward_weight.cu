@@ -146,18 +146,13 @@ __host__ __device__ int shared_elements(const TiledWork& tiling) {
   return tiles > sums ? tiles : sums;
 }
 
-template <class T, int count>
-struct alignas(sizeof(T) * count) Vector {
-  T values[count];
-};
-
 /// Reads `count` values from shared memory, as many at a time as 16 bytes hold. `from` must be so aligned.
 template <int count, class T>
 __device__ void load_values(const T* from, T* values) {
   constexpr int width = count < pack_size<T> ? count : pack_size<T>;
 #pragma unroll
   for (int i = 0; i < count; i += width) {
-    const auto vector = *reinterpret_cast<const Vector<T, width>*>(from + i);
+    const auto vector = *reinterpret_cast<const Pack<T, width>*>(from + i);
 #pragma unroll
     for (int j = 0; j < width; ++j) values[i + j] = vector.values[j];
   }
@@ -186,13 +181,13 @@ __device__ void load_window(const WindowShape& shape, const T* __restrict__ plan
     T* to = tile + first_plane * shape.plane + row * shape.pitch + column;
     for (int left = count - first_plane; left > 0; left -= batch * shape.planes_at_once) {
       const int to_load = inside ? left : 0;
-      Vector<T, width> values[batch] = {};
+      Pack<T, width> values[batch] = {};
 #pragma unroll
       for (int i = 0; i < batch; ++i, from += from_step)
-        if (i * shape.planes_at_once < to_load) values[i] = *reinterpret_cast<const Vector<T, width>*>(from);
+        if (i * shape.planes_at_once < to_load) values[i] = *reinterpret_cast<const Pack<T, width>*>(from);
 #pragma unroll
       for (int i = 0; i < batch; ++i, to += to_step)
-        if (i * shape.planes_at_once < left) *reinterpret_cast<Vector<T, width>*>(to) = values[i];
+        if (i * shape.planes_at_once < left) *reinterpret_cast<Pack<T, width>*>(to) = values[i];
     }
   }
 }

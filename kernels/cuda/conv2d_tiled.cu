@@ -7,6 +7,7 @@
 
 #include "kernelgrad/cuda/launch.h"
 #include "kernelgrad/cuda/shared_memory.h"
+#include "kernelgrad/cuda/vec.h"
 #include "kernels/cuda/conv2d_tiling.h"
 
 /// Convolution of stride 1 and its input gradient, for networks of few channels and small images.
@@ -52,12 +53,6 @@ constexpr int quad = conv2d_quad, pair = conv2d_pair;
 template <int width>
 constexpr int runs_in_flight = width == 1 ? 8 : 4;
 constexpr int quads_in_flight = 4;
-
-/// `width` numbers that one instruction loads or stores, if they make 8 or 16 bytes.
-template <class T, int width>
-struct alignas(std::min<std::size_t>(16, width * sizeof(T))) Run {
-  T values[width];
-};
 
 /// How wide accesses to global memory can be.
 struct Access {
@@ -105,10 +100,10 @@ __device__ void load_tile(const Tiling& t, const T* __restrict__ source, int pla
   const int columns = t.pitch / width, threads = block_threads(), thread = thread_in_block();
   const ItemPlace step(threads, t.tile_rows, columns);
   ItemPlace at(thread, t.tile_rows, columns);
-  auto* runs = reinterpret_cast<Run<T, width>*>(tile) + thread;
+  auto* runs = reinterpret_cast<Pack<T, width>*>(tile) + thread;
   for (int left = planes * t.tile_rows * columns - thread; left > 0; left -= batch * threads) {
     // First all loads, then all stores: one wait for memory in place of `batch`.
-    Run<T, width> values[batch];
+    Pack<T, width> values[batch];
     bool exists[batch];
 #pragma unroll
     for (int i = 0; i < batch; ++i) {
@@ -116,7 +111,7 @@ __device__ void load_tile(const Tiling& t, const T* __restrict__ source, int pla
       exists[i] = i * threads < left;
       values[i] = {};
       if (exists[i] && is_inside(y, t.h) && is_inside(x, t.w))
-        values[i] = *reinterpret_cast<const Run<T, width>*>(source + (at.plane * t.h + y) * t.w + x);
+        values[i] = *reinterpret_cast<const Pack<T, width>*>(source + (at.plane * t.h + y) * t.w + x);
       at.advance(step, t.tile_rows, columns);
     }
 #pragma unroll
@@ -129,13 +124,13 @@ __device__ void load_tile(const Tiling& t, const T* __restrict__ source, int pla
 /// Fills the weights of the block's quads for `channels` channels of the source.
 template <class T>
 __device__ void load_weights(const Tiling& t, const T* __restrict__ weight, int first_out, int channels,
-                             Run<T, quad>* quads) {
+                             Pack<T, quad>* quads) {
   constexpr int batch = quads_in_flight;
   const int taps = t.k_h * t.k_w, threads = block_threads(), thread = thread_in_block();
   const ItemPlace step(threads, channels, taps);
   ItemPlace at(thread, channels, taps);
   for (int left = t.quads * channels * taps - thread; left > 0; left -= batch * threads) {
-    Run<T, quad> values[batch];
+    Pack<T, quad> values[batch];
     int slots[batch];
 #pragma unroll
     for (int i = 0; i < batch; ++i) {
@@ -164,7 +159,7 @@ struct Sums {
 /// `window` is where the thread's first pixel finds its first tap. Rows that several output rows need are
 /// loaded once: all is unrolled, and the compiler sees that they are the same.
 template <int size, int rows, class T>
-__device__ void add_products(const Tiling& t, const T* window, const Run<T, quad>* weights, int channels,
+__device__ void add_products(const Tiling& t, const T* window, const Pack<T, quad>* weights, int channels,
                              Sums<T, rows>& sums) {
   constexpr int pairs = (size + pair) / pair;
   const int plane = t.tile_rows * t.pitch;
@@ -173,13 +168,13 @@ __device__ void add_products(const Tiling& t, const T* window, const Run<T, quad
     for (int i = 0; i < size; ++i)
 #pragma unroll
       for (int r = 0; r < rows; ++r) {
-        Run<T, pair> pixels[pairs];
+        Pack<T, pair> pixels[pairs];
 #pragma unroll
         for (int x = 0; x < pairs; ++x)
-          pixels[x] = *reinterpret_cast<const Run<T, pair>*>(window + (i + r) * t.pitch + x * pair);
+          pixels[x] = *reinterpret_cast<const Pack<T, pair>*>(window + (i + r) * t.pitch + x * pair);
 #pragma unroll
         for (int j = 0; j < size; ++j) {
-          const Run<T, quad> w = weights[i * size + j];
+          const Pack<T, quad> w = weights[i * size + j];
 #pragma unroll
           for (int o = 0; o < quad; ++o)
 #pragma unroll
@@ -191,13 +186,13 @@ __device__ void add_products(const Tiling& t, const T* window, const Run<T, quad
 
 /// The same for any kernel.
 template <int rows, class T>
-__device__ void add_products_of_any_kernel(const Tiling& t, const T* window, const Run<T, quad>* weights,
+__device__ void add_products_of_any_kernel(const Tiling& t, const T* window, const Pack<T, quad>* weights,
                                            int channels, Sums<T, rows>& sums) {
   const int plane = t.tile_rows * t.pitch;
   for (int c = 0; c < channels; ++c, window += plane)
     for (int i = 0; i < t.k_h; ++i)
       for (int j = 0; j < t.k_w; ++j, ++weights) {
-        const Run<T, quad> w = *weights;
+        const Pack<T, quad> w = *weights;
         const T* const pixels = window + i * t.dilation_h * t.pitch + j * t.dilation_w;
 #pragma unroll
         for (int r = 0; r < rows; ++r)
@@ -222,9 +217,9 @@ __device__ void store(const Tiling& t, const Sums<T, rows>& sums, bool in_pairs,
       for (int r = 0; r < rows; ++r)
         if (y + r < t.out_h) {
           T* const pixel = image + ((out + o) * t.out_h + y + r) * t.out_w + x;
-          const Run<T, pair> result{sums.values[o][r][0] + offset, sums.values[o][r][1] + offset};
+          const Pack<T, pair> result{sums.values[o][r][0] + offset, sums.values[o][r][1] + offset};
           if (in_pairs) {
-            *reinterpret_cast<Run<T, pair>*>(pixel) = result;
+            *reinterpret_cast<Pack<T, pair>*>(pixel) = result;
           } else {
             pixel[0] = result.values[0];
             if (x + 1 < t.out_w) pixel[1] = result.values[1];
@@ -242,7 +237,7 @@ __global__ void __launch_bounds__(conv2d_max_threads, 2)
                         const T* __restrict__ weight, const T* __restrict__ bias, T* __restrict__ result) {
   SharedMemory shared;
   T* const tile = shared.array<T>(t.images * t.channels * t.tile_rows * t.pitch);
-  auto* const weights = shared.array<Run<T, quad>>(t.quads * t.quad_pitch);
+  auto* const weights = shared.array<Pack<T, quad>>(t.quads * t.quad_pitch);
 
   // Blocks that read the same source are neighbours in time.
   const int block = static_cast<int>(blockIdx.x), part = block % (t.channel_blocks * t.bands);
@@ -273,7 +268,7 @@ __global__ void __launch_bounds__(conv2d_max_threads, 2)
     // A thread reads what all others have loaded.
     __syncthreads();
     const T* const window = tile + (image * channels * t.tile_rows + y) * t.pitch + x;
-    const Run<T, quad>* const filters = weights + own_quad * t.quad_pitch;
+    const Pack<T, quad>* const filters = weights + own_quad * t.quad_pitch;
     if constexpr (size > 0)
       add_products<size>(t, window, filters, channels, sums);
     else
@@ -298,10 +293,10 @@ constexpr int max_rows(int size) {
   return size == 5 ? 2 : 4;
 }
 
-/// Whether `width` numbers at `address` can be accessed as a Run.
+/// Whether `width` numbers at `address` can be accessed as a Pack.
 template <int width, class T>
 bool is_aligned(const T* address) {
-  return reinterpret_cast<std::uintptr_t>(address) % alignof(Run<T, width>) == 0;
+  return reinterpret_cast<std::uintptr_t>(address) % alignof(Pack<T, width>) == 0;
 }
 
 /// Numbers in a run: as many as rows and padding are multiples of.

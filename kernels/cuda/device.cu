@@ -10,7 +10,7 @@
 #include "kernelgrad/cuda/runtime.h"
 #include "kernels/cuda/recording.h"
 #include "kernels/graph.h"
-#include "kernels/variant.h"
+#include "kernels/table.h"
 
 /// Memory, copies and the stream that everything runs on.
 namespace kg::kernels::cuda {

@@ -16,7 +16,6 @@
 #include "kernels/device.h"
 #include "kernels/graph.h"
 #include "kernels/operations.h"
-#include "kernels/variant.h"
 
 namespace kg {
 

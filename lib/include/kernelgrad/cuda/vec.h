@@ -16,9 +16,10 @@ namespace cuda {
 template <class T>
 inline constexpr int pack_size = 16 / static_cast<int>(sizeof(T));
 
-template <class T>
-struct alignas(16) Pack {
-  T values[pack_size<T>];
+/// So many T that one instruction loads or stores them, if they make 4, 8 or 16 bytes.
+template <class T, int count = pack_size<T>>
+struct alignas(count * sizeof(T) < 16 ? count * sizeof(T) : 16) Pack {
+  T values[count];
 };
 
 template <class T>
