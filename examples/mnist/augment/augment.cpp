@@ -266,7 +266,7 @@ std::array<PixelOp, 2> plan_jitter(const JitterParameters& parameters) {
 }
 
 Augmentation::Augmentation(std::vector<Transform> transforms, AugmentationOptions options)
-    : transforms_(std::move(transforms)), options_(std::move(options)), op_count_(0) {
+    : transforms_(std::move(transforms)), options_(options), op_count_(0) {
   for (const Transform& transform : transforms_) {
     check(transform);
     op_count_ += mnist::op_count(transform);

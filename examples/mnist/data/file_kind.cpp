@@ -132,7 +132,7 @@ std::string kind_of_file(std::span<const std::uint8_t> bytes) {
     return "a NumPy archive (.npz)";
   for (const Signature& signature : signatures)
     if (starts_with(head, signature.bytes, signature.offset)) return std::string(signature.kind);
-  if (const std::string idx = idx_kind(head); !idx.empty()) return idx;
+  if (std::string idx = idx_kind(head); !idx.empty()) return idx;
   return is_text(head) ? text_kind(head) : "unknown data";
 }
 

@@ -85,7 +85,7 @@ class SavedTensor {
 /// that it captures is not, and has whatever elements it has by then. It must not capture `output` itself (a
 /// cycle that nothing frees). Undefined inputs are allowed (optional arguments). Throws Error on an empty
 /// rule. Where no input requires a gradient, or under NoGrad, the rule is dropped at once.
-Tensor record(std::string name, Tensor output, std::vector<Tensor> inputs, BackwardRule rule);
+Tensor record(std::string name, Tensor output, const std::vector<Tensor>& inputs, BackwardRule rule);
 
 struct GradcheckOptions {
   /// How far differences reach to either side of an entry x; where |x| is more than 1000, |x| / 1000 times as

@@ -178,8 +178,8 @@ struct BatchNormOptions {
 /// gamma (weight), beta (bias), running_mean and running_var [channels]. Training normalises with the biased
 /// variance and moves running_var towards the unbiased one. gamma and beta may be undefined together; the
 /// running statistics may in training. Throws Error also for fewer than two values per channel in training.
-Tensor batch_norm(const Tensor& input, const Tensor& gamma, const Tensor& beta, Tensor running_mean,
-                  Tensor running_var, const BatchNormOptions& options = {});
+Tensor batch_norm(const Tensor& input, const Tensor& gamma, const Tensor& beta, const Tensor& running_mean,
+                  const Tensor& running_var, const BatchNormOptions& options = {});
 
 struct PoolOptions {
   Pair stride = 0;                ///< 0: the kernel size.

@@ -51,15 +51,15 @@ class Tensor {
   static Tensor full(Shape shape, double value, TensorOptions options = {});
   /// A copy of `values` with the given shape, of the values' type. Throws Error if the counts differ.
   template <class T>
-  static Tensor from(std::span<const T> values, Shape shape, Device device = {}) {
-    return from_bytes(std::as_bytes(values), std::move(shape), {.dtype = dtype_of<T>(), .device = device});
+  static Tensor from(std::span<const T> values, const Shape& shape, Device device = {}) {
+    return from_bytes(std::as_bytes(values), shape, {.dtype = dtype_of<T>(), .device = device});
   }
   template <class T>
-  static Tensor from(const std::vector<T>& values, Shape shape, Device device = {}) {
-    return from(std::span<const T>(values), std::move(shape), device);
+  static Tensor from(const std::vector<T>& values, const Shape& shape, Device device = {}) {
+    return from(std::span<const T>(values), shape, device);
   }
   /// As from(), of raw elements. Throws Error if the size is not that of the shape.
-  static Tensor from_bytes(std::span<const std::byte> bytes, Shape shape, TensorOptions options);
+  static Tensor from_bytes(std::span<const std::byte> bytes, const Shape& shape, TensorOptions options);
 
   bool defined() const { return impl_ != nullptr; }
   const Shape& shape() const;

@@ -65,7 +65,7 @@ Tensor SavedTensor::unpack(const BackwardCall& call) const {
   return tensor_;
 }
 
-Tensor record(std::string name, Tensor output, std::vector<Tensor> inputs, BackwardRule rule) try {
+Tensor record(std::string name, Tensor output, const std::vector<Tensor>& inputs, BackwardRule rule) try {
   if (!rule) throw Error(name + ": the backward rule given to record() is empty");
   if (!output.defined()) throw Error(name + ": the output given to record() is undefined");
   if (!grad_enabled) return output;

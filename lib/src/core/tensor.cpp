@@ -100,12 +100,12 @@ Tensor Tensor::full(Shape shape, double value, TensorOptions options) try {
   no_memory("Tensor::full");
 }
 
-Tensor Tensor::from_bytes(std::span<const std::byte> bytes, Shape shape, TensorOptions options) try {
+Tensor Tensor::from_bytes(std::span<const std::byte> bytes, const Shape& shape, TensorOptions options) try {
   if (bytes.size() != bytes_of(shape, options.dtype))
     throw Error("Tensor::from: " + std::to_string(bytes.size() / size_of(options.dtype)) +
                 " values given, shape " + kg::to_string(shape) + " expects " +
                 std::to_string(kg::numel(shape)));
-  Tensor result = empty(std::move(shape), options);
+  Tensor result = empty(shape, options);
   functions_of(options.device).copy_from_host(result.impl_->storage->data(), bytes.data(), bytes.size());
   return result;
 } catch (const std::bad_alloc&) {
@@ -192,7 +192,7 @@ Tensor Tensor::to(DType target) const try {
                              [](From value) { return cast<To>(value, "Tensor::to"); });
     });
   });
-  const Tensor result = converted.to(device());
+  Tensor result = converted.to(device());
   if (!is_floating_point(target)) return result;
   return record("to", result, {*this}, [from](const BackwardCall& call) -> std::vector<Tensor> {
     return {call.grad_output.to(from)};

@@ -33,11 +33,11 @@ Conv2d::Conv2d(std::int64_t in_channels, std::int64_t out_channels, Pair kernel,
   check::is_sensible("Conv2d", "out_channels", out_channels, 1);
   check::both_sensible("Conv2d", "kernel", kernel, 1);
   check::options("Conv2d", options_);
-  const double fan_in = static_cast<double>(in_channels / options.groups) * static_cast<double>(kernel.h) *
-                        static_cast<double>(kernel.w);
+  const std::int64_t group_channels = in_channels / options.groups;
+  const double fan_in =
+      static_cast<double>(group_channels) * static_cast<double>(kernel.h) * static_cast<double>(kernel.w);
   const double bound = 1 / std::sqrt(fan_in);
-  weight_ = register_parameter(
-      "weight", uniform({out_channels, in_channels / options.groups, kernel.h, kernel.w}, bound));
+  weight_ = register_parameter("weight", uniform({out_channels, group_channels, kernel.h, kernel.w}, bound));
   bias_ = register_parameter("bias", options.bias ? uniform({out_channels}, bound) : Tensor());
 } catch (const std::bad_alloc&) {
   no_memory("Conv2d");

@@ -72,8 +72,8 @@ kernels::BatchNormProblem problem_of(const Tensor& input, const BatchNormOptions
 
 }  // namespace
 
-Tensor batch_norm(const Tensor& input, const Tensor& gamma, const Tensor& beta, Tensor running_mean,
-                  Tensor running_var, const BatchNormOptions& options) try {
+Tensor batch_norm(const Tensor& input, const Tensor& gamma, const Tensor& beta, const Tensor& running_mean,
+                  const Tensor& running_var, const BatchNormOptions& options) try {
   check_arguments(input, gamma, beta, running_mean, running_var, options);
   const kernels::BatchNormProblem problem = problem_of(input, options);
   const TensorOptions like = input.options();
