@@ -12,7 +12,7 @@ from pathlib import Path
 
 # The repository, and where in it device code can be.
 ROOT = Path(__file__).resolve().parents[3]
-FOLDERS = ["kernels", "examples"]
+FOLDERS = ["kernels", "examples", "lib"]
 SUFFIXES = {".cu", ".cuh", ".h"}
 
 TOKEN = re.compile(r"[A-Za-z_]\w*|::|->|[^\s\w]|\d[\w.']*")
