@@ -18,9 +18,11 @@ import tempfile
 from pathlib import Path
 
 sys.dont_write_bytecode = True
-from device_code import SourceError, sources  # noqa: E402
+from device_code import FOLDERS, SourceError, sources  # noqa: E402
 
 ELEMENT_TYPES = ["float", "double"]
+# Where tests have kernels of their own.
+TESTS_KERNELS = "tests/kernels"
 # The one file that declares shared memory.
 SHARED_MEMORY = "lib/include/kernelgrad/cuda/shared_memory.h"
 
@@ -152,7 +154,7 @@ def main(arguments):
     else:
         lines = record(split_commands(arguments))
     try:
-        listing, faults = check(sources(), read_runs(lines))
+        listing, faults = check(sources(folders=[*FOLDERS, TESTS_KERNELS]), read_runs(lines))
     except SourceError as error:
         listing, faults = [], [str(error)]
     print("\n".join(listing))

@@ -186,10 +186,10 @@ def parameter_name(tokens):
     return tokens[-1] if tokens else ""
 
 
-def sources(root=ROOT):
-    """All sources under the root that can hold device code, those with device code parsed."""
+def sources(root=ROOT, folders=FOLDERS):
+    """All sources in the root's folders that can hold device code, those with device code parsed."""
     found = []
-    for folder in FOLDERS:
+    for folder in folders:
         for path in sorted((root / folder).rglob("*")):
             if path.suffix not in SUFFIXES:
                 continue
