@@ -48,8 +48,8 @@ class DeviceArray {
   /// Throws Error if `count` is negative, if the device is not available or has no memory left.
   explicit DeviceArray(std::int64_t count, Device device = Device::cuda())
       : bytes_(count, sizeof(T), device), size_(count) {}
-  DeviceArray(DeviceArray&&) = default;
-  DeviceArray& operator=(DeviceArray&&) = default;
+  DeviceArray(DeviceArray&&) noexcept = default;
+  DeviceArray& operator=(DeviceArray&&) noexcept = default;
 
   std::int64_t size() const { return size_; }
   Device device() const { return bytes_.device(); }
