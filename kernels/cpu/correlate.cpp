@@ -30,6 +30,14 @@ constexpr int vectors_for(int channels) {
   return sums_in_registers / channels < max_vectors ? sums_in_registers / channels : max_vectors;
 }
 
+// Tiles keep their sums in registers. A sanitizer's checks take them out, and the compiler minutes over so
+// many tiles in one function.
+#if HWY_IS_ASAN || HWY_IS_TSAN
+#define KG_TILE HWY_NOINLINE
+#else
+#define KG_TILE HWY_INLINE
+#endif
+
 /// Calls f(std::integral_constant<int, n>) for 1 <= n <= Max: turns a remainder into a template argument.
 template <int Max, class F>
 HWY_INLINE void with_constant(std::int64_t n, const F& f) {
@@ -89,8 +97,8 @@ class Destination {
 };
 
 template <int Channels, int Vectors, class T>
-HWY_INLINE void correlate_tile(const Correlation<T>& work, std::int64_t channel, std::int64_t pixel,
-                               Destination<T>& destination) {
+KG_TILE void correlate_tile(const Correlation<T>& work, std::int64_t channel, std::int64_t pixel,
+                            Destination<T>& destination) {
   const Lanes<T> d;
   const std::int64_t lanes = hn::Lanes(d);
   Vector<T> sums[Channels][Vectors];
@@ -149,7 +157,7 @@ void correlate(const Correlation<T>& work) {
 /// Taps by channels: the sums stay in registers over all pixels of all images, then are added up across
 /// lanes.
 template <int Channels, int Taps, class T>
-HWY_INLINE void accumulate_tile(const ProductSums<T>& work, std::int64_t channel, std::int64_t tap) {
+KG_TILE void accumulate_tile(const ProductSums<T>& work, std::int64_t channel, std::int64_t tap) {
   const Lanes<T> d;
   const std::int64_t lanes = hn::Lanes(d);
   Vector<T> sums[Channels][Taps];
@@ -225,6 +233,7 @@ constexpr ConvolutionLoops<T> loops{correlate<T>, accumulate_products<T>, copy_r
 Tables<ConvolutionLoops> tables_of_loops() { return {&loops<float>, &loops<double>}; }
 
 }  // namespace
+#undef KG_TILE
 }  // namespace HWY_NAMESPACE
 }  // namespace kg::kernels::cpu
 HWY_AFTER_NAMESPACE();
