@@ -146,13 +146,13 @@ void Canvas::save_png(const std::filesystem::path& path) {
   const int height = cairo_image_surface_get_height(surface_.get());
   const int stride = cairo_image_surface_get_stride(surface_.get());
   const unsigned char* const rows = cairo_image_surface_get_data(surface_.get());
-  std::vector<std::uint8_t> values;
-  values.reserve(3 * static_cast<std::size_t>(width) * static_cast<std::size_t>(height));
+  std::vector<std::uint8_t> values(3 * static_cast<std::size_t>(width) * static_cast<std::size_t>(height));
+  std::uint8_t* to = values.data();
   for (int y = 0; y < height; ++y)
     for (int x = 0; x < width; ++x) {
       std::uint32_t pixel = 0;
       std::memcpy(&pixel, rows + std::ptrdiff_t{y} * stride + 4 * x, sizeof pixel);
-      for (const int shift : {16, 8, 0}) values.push_back(static_cast<std::uint8_t>(pixel >> shift));
+      for (const int shift : {16, 8, 0}) *to++ = static_cast<std::uint8_t>(pixel >> shift);
     }
   write_png(path, {width, height, 3, values});
 }
