@@ -1,4 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The program around the tests where Catch2 comes without one (version 2).
-#define CATCH_CONFIG_MAIN
+#include "run_tests.h"
+
+#define CATCH_CONFIG_RUNNER
 #include "catch.h"
+
+namespace kg {
+
+int run_tests(int count, char** arguments) { return Catch::Session().run(count, arguments); }
+
+}  // namespace kg

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
 // The program around the tests of the installed libraries, real ones: exit status 77, which ctest takes for
 // "skipped", where they are not installed.
-#define CATCH_CONFIG_RUNNER
 #include <cstdio>
 #include <string>
 
-#include "catch.h"
 #include "kernels/cudnn.h"
+#include "run_tests.h"
 
 int main(int count, char** arguments) {
   // "[unavailable]" asks for what is said where they cannot be loaded.
@@ -15,5 +14,5 @@ int main(int count, char** arguments) {
     std::printf("skipped, nothing was tested: %s\n", kg::kernels::cudnn::unavailable_reason().c_str());
     return 77;
   }
-  return Catch::Session().run(count, arguments);
+  return kg::run_tests(count, arguments);
 }
