@@ -6,9 +6,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <numbers>
-#include <vector>
 
 #include "kernelgrad/error.h"
 #include "report/png_file.h"
@@ -142,19 +140,10 @@ void Canvas::image(const Rectangle& area, std::span<const uint8_t> values, const
 void Canvas::save_png(const std::filesystem::path& path) {
   check(cairo_status(context_.get()));
   cairo_surface_flush(surface_.get());
-  const int width = cairo_image_surface_get_width(surface_.get());
-  const int height = cairo_image_surface_get_height(surface_.get());
-  const int stride = cairo_image_surface_get_stride(surface_.get());
-  const unsigned char* const rows = cairo_image_surface_get_data(surface_.get());
-  std::vector<std::uint8_t> values(3 * static_cast<std::size_t>(width) * static_cast<std::size_t>(height));
-  std::uint8_t* to = values.data();
-  for (int y = 0; y < height; ++y)
-    for (int x = 0; x < width; ++x) {
-      std::uint32_t pixel = 0;
-      std::memcpy(&pixel, rows + std::ptrdiff_t{y} * stride + 4 * x, sizeof pixel);
-      for (const int shift : {16, 8, 0}) *to++ = static_cast<std::uint8_t>(pixel >> shift);
-    }
-  write_png(path, {width, height, 3, values});
+  write_png(path, Rgb24View{cairo_image_surface_get_width(surface_.get()),
+                            cairo_image_surface_get_height(surface_.get()),
+                            cairo_image_surface_get_stride(surface_.get()),
+                            cairo_image_surface_get_data(surface_.get())});
 }
 
 void Canvas::set_font(const TextStyle& style) {

@@ -5,9 +5,11 @@
 #include <zlib.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <string>
+#include <vector>
 
 #include "support/files.h"
 
@@ -45,12 +47,26 @@ void write_png(const std::filesystem::path& path, const PixelView& pixels) {
   stbi_write_png_compression_level = 6;
   std::string bytes;
   const auto append = [](void* context, void* data, int size) {
-    static_cast<std::string*>(context)->append(static_cast<const char*>(data), static_cast<std::size_t>(size));
+    static_cast<std::string*>(context)->append(static_cast<const char*>(data),
+                                               static_cast<std::size_t>(size));
   };
   if (!stbi_write_png_to_func(append, &bytes, pixels.width, pixels.height, pixels.channels,
                               pixels.values.data(), 0))
     throw std::bad_alloc();
   write_text(path, bytes);
+}
+
+void write_png(const std::filesystem::path& path, const Rgb24View& pixels) {
+  std::vector<std::uint8_t> values(3 * static_cast<std::size_t>(pixels.width) *
+                                   static_cast<std::size_t>(pixels.height));
+  std::uint8_t* to = values.data();
+  for (int y = 0; y < pixels.height; ++y)
+    for (int x = 0; x < pixels.width; ++x) {
+      std::uint32_t pixel = 0;
+      std::memcpy(&pixel, pixels.rows + y * pixels.stride + 4 * x, sizeof pixel);
+      for (const int shift : {16, 8, 0}) *to++ = static_cast<std::uint8_t>(pixel >> shift);
+    }
+  write_png(path, PixelView{pixels.width, pixels.height, 3, values});
 }
 
 }  // namespace mnist
