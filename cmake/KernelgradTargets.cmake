@@ -18,4 +18,8 @@ function(kernelgrad_target target)
       -fno-unroll-loops -g1)
     target_link_options(${target} PUBLIC -fsanitize=${KG_SANITIZE})
   endif()
+  if(KG_FUZZ AND NOT CMAKE_CURRENT_SOURCE_DIR MATCHES "^${kernelgrad_SOURCE_DIR}/tests")
+    # libFuzzer wants to see what an input reaches, in all that is not a test.
+    target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
+  endif()
 endfunction()
