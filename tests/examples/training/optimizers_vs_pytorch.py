@@ -33,7 +33,8 @@ def sgd(lr, momentum, dampening, weight_decay, nesterov):
 
 def adam(kind):
     def make(lr, beta1, beta2, eps, weight_decay):
-        return lambda parameters: kind(parameters, lr=lr, betas=(float(beta1), float(beta2)), eps=eps, weight_decay=weight_decay)
+        return lambda parameters: kind(parameters, lr=lr, betas=(float(beta1), float(beta2)), eps=eps,
+                                       weight_decay=weight_decay)
     return make
 
 
