@@ -6,6 +6,7 @@
 
 #include "kernels/description.h"
 #include "kernels/dropout.h"
+#include "kernels/form.h"
 #include "kernels/table.h"
 
 namespace kg::kernels {
@@ -41,17 +42,17 @@ struct BatchNormKernels {
   /// + epsilon) for backward. If running_mean is not null: running = (1 - momentum) * running + momentum *
   /// batch, where the variance's batch value is the unbiased one; and if num_batches_tracked is not null, it
   /// goes up by one.
-  void (*forward_training)(const BatchNormProblem&, const T* input, const T* gamma, const T* beta,
+  void (*forward_training)(const BatchNormProblem&, Input<T> input, const T* gamma, const T* beta,
                            double momentum, T* running_mean, T* running_var,
-                           std::int64_t* num_batches_tracked, T* mean, T* inv_std, T* output);
+                           std::int64_t* num_batches_tracked, T* mean, T* inv_std, Output<T> output);
   /// Normalises with given mean and variance; writes 1 / sqrt(variance + epsilon) for backward.
-  void (*forward_inference)(const BatchNormProblem&, const T* input, const T* gamma, const T* beta,
-                            const T* mean, const T* var, T* inv_std, T* output);
+  void (*forward_inference)(const BatchNormProblem&, Input<T> input, const T* gamma, const T* beta,
+                            const T* mean, const T* var, T* inv_std, Output<T> output);
   /// Gradients of either forward. `batch_statistics`: mean and inv_std depend on the input (training).
   /// grad_input may be null; grad_gamma and grad_beta may be null together. So may gamma where grad_input is
   /// and relu_after is not set, and beta where relu_after is not set: they are of no consequence then.
-  void (*backward)(const BatchNormProblem&, bool batch_statistics, const T* input, const T* grad_output,
-                   const T* gamma, const T* beta, const T* mean, const T* inv_std, T* grad_input,
+  void (*backward)(const BatchNormProblem&, bool batch_statistics, Input<T> input, Input<T> grad_output,
+                   const T* gamma, const T* beta, const T* mean, const T* inv_std, Output<T> grad_input,
                    T* grad_gamma, T* grad_beta);
 };
 

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "kernels/description.h"
+#include "kernels/form.h"
 #include "kernels/table.h"
 
 namespace kg::kernels {
@@ -42,13 +43,16 @@ struct Conv2dKernels {
   /// output[n,o,y,x] = bias[o] + sum over (c, i, j) of
   ///   weight[o,c,i,j] * input[n, c, y*stride - padding + i*dilation, x*stride - padding + j*dilation],
   /// where input outside the image is 0. `bias` may be null.
-  void (*forward)(const Conv2dProblem&, const T* input, const T* weight, const T* bias, T* output);
+  void (*forward)(const Conv2dProblem&, Input<T> input, const T* weight, const T* bias, Output<T> output);
   /// grad_input = the transpose of `forward` in its input, applied to grad_output. Every element is written.
-  void (*backward_input)(const Conv2dProblem&, const T* grad_output, const T* weight, T* grad_input);
+  void (*backward_input)(const Conv2dProblem&, Input<T> grad_output, const T* weight, Output<T> grad_input);
   /// grad_weight = the transpose of `forward` in its weight, summed over the batch. Every element is written.
-  void (*backward_weight)(const Conv2dProblem&, const T* input, const T* grad_output, T* grad_weight);
+  void (*backward_weight)(const Conv2dProblem&, Input<T> input, Input<T> grad_output, T* grad_weight);
   /// grad_bias[o] = sum over (n, y, x) of grad_output[n,o,y,x].
-  void (*backward_bias)(const Conv2dProblem&, const T* grad_output, T* grad_bias);
+  void (*backward_bias)(const Conv2dProblem&, Input<T> grad_output, T* grad_bias);
+  /// backward_input and backward_weight in one, where an implementation gains by it; otherwise null.
+  void (*backward)(const Conv2dProblem&, Input<T> input, const T* weight, Input<T> grad_output,
+                   Output<T> grad_input, T* grad_weight) = nullptr;
 };
 
 }  // namespace kg::kernels

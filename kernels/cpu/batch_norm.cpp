@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "kernels/cpu/batch_norm_blocks.h"
 #include "kernels/cpu/batch_norm_plane.h"
 #include "kernels/cpu/dropout.h"
 #include "kernels/cpu/scratch.h"
@@ -15,9 +16,6 @@ namespace kg::kernels::cpu {
 
 namespace {
 
-/// Planes are worked on in pieces of at most this many elements: sums within a piece are formed in T, those
-/// across pieces in double, so that precision does not depend on the size of the plane.
-constexpr std::int64_t max_piece = 1024;
 constexpr std::int64_t pieces_per_task = 64;
 
 /// A stretch of one plane, which is the pixels of one channel of one image.
@@ -62,51 +60,61 @@ std::vector<Channel<T>> channels_of(const BatchNormProblem& p, const T* gamma, c
   return channels;
 }
 
+/// The input if it is in blocks.
 template <class T>
-void normalize(const BatchNormProblem& p, const std::vector<Channel<T>>& channels, const T* input,
-               T* output) {
-  note_variant(simd_level());
+std::shared_ptr<const StoredBlocks<T>> blocked(const BatchNormProblem& p, Input<T> input) {
+  const auto blocks = form_of(input, p.n, p.channels, p.plane);
+  note_variant(blocks ? "blocks" : simd_level());
+  return blocks ? stored(blocks) : nullptr;
+}
+
+template <class T>
+void normalize(const BatchNormProblem& p, std::vector<Channel<T>> channels, Input<T> input,
+               const std::shared_ptr<const StoredBlocks<T>>& blocks, Output<T> output) {
+  if (blocks) return output.keep(std::make_shared<Normalized<T>>(blocks, std::move(channels), p.dropout));
+  const T* x = input;
+  T* y = output;
   const PlaneLoops<T>& loops = *plane_loops().of<T>();
   for_pieces(p, [&](std::size_t, const Piece& piece) {
-    T* result = output + piece.first;
-    loops.normalize(channels[static_cast<std::size_t>(piece.channel)], input + piece.first, piece.count,
-                    result);
+    T* result = y + piece.first;
+    loops.normalize(channels[static_cast<std::size_t>(piece.channel)], x + piece.first, piece.count, result);
     if (p.dropout.p > 0) drop(p.dropout, piece.first, piece.count, result, result);
   });
 }
 
+template <class T>
+std::vector<ChannelPiece> moments_of(const BatchNormProblem& p, const T* input) {
+  const PlaneLoops<T>& loops = *plane_loops().of<T>();
+  std::vector<ChannelPiece> pieces(static_cast<std::size_t>(piece_count(p)));
+  for_pieces(p, [&](std::size_t i, const Piece& piece) {
+    pieces[i] = {.channel = static_cast<std::size_t>(piece.channel),
+                 .count = static_cast<double>(piece.count),
+                 .moments = loops.moments(input + piece.first, piece.count, p.relu_before)};
+  });
+  return pieces;
+}
+
 /// The moments of every channel, from those of its pieces (Chan, Golub & LeVeque, 1979): no precision is lost
 /// where the mean is far from 0.
-std::vector<Moments> combined(const BatchNormProblem& p, const std::vector<Moments>& pieces) {
+std::vector<Moments> combined(const BatchNormProblem& p, const std::vector<ChannelPiece>& pieces) {
   const double count = static_cast<double>(p.n * p.plane);
   std::vector<Moments> channels(static_cast<std::size_t>(p.channels), Moments{0, 0});
-  const auto for_each = [&](const auto& body) {
-    for (std::size_t i = 0; i < pieces.size(); ++i) {
-      const Piece piece = piece_at(p, static_cast<std::int64_t>(i));
-      body(channels[static_cast<std::size_t>(piece.channel)], pieces[i], static_cast<double>(piece.count));
-    }
-  };
-  for_each([&](Moments& channel, const Moments& piece, double size) {
-    channel.mean += piece.mean * (size / count);
-  });
-  for_each([&](Moments& channel, const Moments& piece, double size) {
-    const double shift = piece.mean - channel.mean;
-    channel.squares += piece.squares + size * shift * shift;
-  });
+  for (const ChannelPiece& piece : pieces)
+    channels[piece.channel].mean += piece.moments.mean * (piece.count / count);
+  for (const ChannelPiece& piece : pieces) {
+    const double shift = piece.moments.mean - channels[piece.channel].mean;
+    channels[piece.channel].squares += piece.moments.squares + piece.count * shift * shift;
+  }
   return channels;
 }
 
 template <class T>
-void forward_training(const BatchNormProblem& p, const T* input, const T* gamma, const T* beta,
+void forward_training(const BatchNormProblem& p, Input<T> input, const T* gamma, const T* beta,
                       double momentum, T* running_mean, T* running_var, std::int64_t* num_batches_tracked,
-                      T* mean, T* inv_std, T* output) {
-  note_variant(simd_level());
-  const PlaneLoops<T>& loops = *plane_loops().of<T>();
-  std::vector<Moments> pieces(static_cast<std::size_t>(piece_count(p)));
-  for_pieces(p, [&](std::size_t i, const Piece& piece) {
-    pieces[i] = loops.moments(input + piece.first, piece.count, p.relu_before);
-  });
-  const std::vector<Moments> channels = combined(p, pieces);
+                      T* mean, T* inv_std, Output<T> output) {
+  const auto blocks = blocked(p, input);
+  const std::vector<Moments> channels =
+      combined(p, blocks ? moments_of(*blocks, p.channels, p.relu_before) : moments_of<T>(p, input));
   const double count = static_cast<double>(p.n * p.plane);
   for (std::size_t c = 0; c < channels.size(); ++c) {
     mean[c] = static_cast<T>(channels[c].mean);
@@ -119,24 +127,28 @@ void forward_training(const BatchNormProblem& p, const T* input, const T* gamma,
     move(running_var[c], channels[c].squares / (count - 1));
   }
   if (num_batches_tracked) ++*num_batches_tracked;
-  normalize(p, channels_of(p, gamma, beta, mean, inv_std), input, output);
+  normalize(p, channels_of(p, gamma, beta, mean, inv_std), input, blocks, output);
 }
 
 template <class T>
-void forward_inference(const BatchNormProblem& p, const T* input, const T* gamma, const T* beta,
-                       const T* mean, const T* var, T* inv_std, T* output) {
+void forward_inference(const BatchNormProblem& p, Input<T> input, const T* gamma, const T* beta,
+                       const T* mean, const T* var, T* inv_std, Output<T> output) {
   for (std::int64_t c = 0; c < p.channels; ++c)
     inv_std[c] = static_cast<T>(1 / std::sqrt(static_cast<double>(var[c]) + p.epsilon));
-  normalize(p, channels_of(p, gamma, beta, mean, inv_std), input, output);
+  normalize(p, channels_of(p, gamma, beta, mean, inv_std), input, blocked(p, input), output);
 }
 
 template <class T>
-void backward(const BatchNormProblem& p, bool batch_statistics, const T* input, const T* grad_output,
-              const T* gamma, const T* beta, const T* mean, const T* inv_std, T* grad_input, T* grad_gamma,
-              T* grad_beta) {
-  note_variant(simd_level());
-  const PlaneLoops<T>& loops = *plane_loops().of<T>();
+void backward(const BatchNormProblem& p, bool batch_statistics, Input<T> input_array, Input<T> gradient_array,
+              const T* gamma, const T* beta, const T* mean, const T* inv_std, Output<T> grad_input_array,
+              T* grad_gamma, T* grad_beta) {
   const std::vector<Channel<T>> channels = channels_of(p, gamma, beta, mean, inv_std);
+  if (const auto blocks = blocked(p, input_array))
+    return batch_norm_backward(p, batch_statistics, blocks, gradient_array, channels, grad_input_array,
+                               grad_gamma, grad_beta);
+  const PlaneLoops<T>& loops = *plane_loops().of<T>();
+  const T *input = input_array, *grad_output = gradient_array;
+  T* grad_input = grad_input_array;
   // The gradient behind dropout waits for the second pass where the result will stand: the mask is drawn
   // once.
   const bool dropped = p.dropout.p > 0;

@@ -5,10 +5,13 @@
 
 #include "kernels/table.h"
 
-/// The inner loops of batch normalisation, in SIMD: each over one plane, the pixels of one channel of one
-/// image.
+/// The inner loops of batch normalisation, in SIMD: each over values of one channel, one behind the other.
 
 namespace kg::kernels::cpu {
+
+/// Sums are formed over pieces of at most this many elements in T, and across pieces in double: precision
+/// does not depend on the size of a plane.
+inline constexpr std::int64_t max_piece = 1024;
 
 /// A channel's constants. With x' = relu_before(x), the normalised value is (x' - mean) * inv_std and the
 /// output, before dropout, relu_after(x' * scale + shift).

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernelgrad/error.h"
+#include "kernels/cpu/conv2d_blocks.h"
 #include "kernels/cpu/conv2d_direct.h"
 #include "kernels/cpu/correlate.h"
 #include "kernels/cpu/scratch.h"
@@ -233,8 +234,21 @@ bool takes_direct(const Conv2dProblem& p) {
   return sparse;
 }
 
+/// Whether conv2d_blocks.h does. A 1x1 kernel is not worth making blocks of a plain array.
 template <class T>
-void forward(const Conv2dProblem& p, const T* input, const T* weight, const T* bias, T* output) {
+bool in_blocks(const Conv2dProblem& p, bool is_plain) {
+  if (!takes_blocks<T>(p) || (is_plain && p.k_h == 1 && p.k_w == 1)) return false;
+  note_variant("blocks");
+  return true;
+}
+
+template <class T>
+void forward(const Conv2dProblem& p, Input<T> input_array, const T* weight, const T* bias,
+             Output<T> output_array) {
+  if (in_blocks<T>(p, !form_of(input_array, p.n, p.c_in, p.h * p.w)))
+    return conv2d_forward(p, *blocks_of(input_array, p.n, p.c_in, p.h * p.w), weight, bias, output_array);
+  const T* input = input_array;
+  T* output = output_array;
   if (takes_direct(p)) return conv2d_direct().of<T>()->forward(p, input, weight, bias, output);
   const InputLayout layout(p);
   check_row<T>(layout.pitch);
@@ -347,7 +361,23 @@ void scatter(const Conv2dProblem& p, const GradientPhase<T>& phase, const T* com
 }
 
 template <class T>
-void backward_input(const Conv2dProblem& p, const T* grad_output, const T* weight, T* grad_input) {
+std::shared_ptr<const Blocks<T>> gradient_blocks(const Conv2dProblem& p, Input<T> grad_output) {
+  return blocks_of(grad_output, p.n, p.c_out, p.out_h() * p.out_w());
+}
+
+template <class T>
+bool gradient_is_plain(const Conv2dProblem& p, Input<T> grad_output) {
+  return !form_of(grad_output, p.n, p.c_out, p.out_h() * p.out_w());
+}
+
+template <class T>
+void backward_input(const Conv2dProblem& p, Input<T> gradient_array, const T* weight,
+                    Output<T> grad_input_array) {
+  if (in_blocks<T>(p, gradient_is_plain(p, gradient_array)))
+    return conv2d_backward<T>(p, nullptr, weight, *gradient_blocks(p, gradient_array), grad_input_array,
+                              nullptr);
+  const T* grad_output = gradient_array;
+  T* grad_input = grad_input_array;
   if (takes_direct(p)) return conv2d_direct().of<T>()->backward_input(p, grad_output, weight, grad_input);
   const GradientLayout layout(p);
   check_row<T>(layout.pitch);
@@ -402,7 +432,11 @@ void pack_gradient(const Conv2dProblem& p, const T* gradient, std::int64_t plane
 }
 
 template <class T>
-void backward_weight(const Conv2dProblem& p, const T* input, const T* grad_output, T* grad_weight) {
+void backward_weight(const Conv2dProblem& p, Input<T> input_array, Input<T> gradient_array, T* grad_weight) {
+  if (in_blocks<T>(p, gradient_is_plain(p, gradient_array)))
+    return conv2d_backward<T>(p, blocks_of(input_array, p.n, p.c_in, p.h * p.w), nullptr,
+                              *gradient_blocks(p, gradient_array), nullptr, grad_weight);
+  const T *input = input_array, *grad_output = gradient_array;
   if (takes_direct(p)) return conv2d_direct().of<T>()->backward_weight(p, input, grad_output, grad_weight);
   const InputLayout layout(p);
   const std::int64_t taps = layout.taps(), channels = p.c_out / p.groups, out_plane = p.out_h() * p.out_w();
@@ -461,7 +495,19 @@ void backward_weight(const Conv2dProblem& p, const T* input, const T* grad_outpu
 }
 
 template <class T>
-void backward_bias(const Conv2dProblem& p, const T* grad_output, T* grad_bias) {
+void backward(const Conv2dProblem& p, Input<T> input, const T* weight, Input<T> grad_output,
+              Output<T> grad_input, T* grad_weight) {
+  if (!in_blocks<T>(p, gradient_is_plain(p, grad_output))) {
+    backward_input<T>(p, grad_output, weight, grad_input);
+    return backward_weight<T>(p, input, grad_output, grad_weight);
+  }
+  conv2d_backward(p, blocks_of(input, p.n, p.c_in, p.h * p.w), weight, *gradient_blocks(p, grad_output),
+                  grad_input, grad_weight);
+}
+
+template <class T>
+void backward_bias(const Conv2dProblem& p, Input<T> gradient_array, T* grad_bias) {
+  const T* grad_output = gradient_array;
   const std::int64_t plane = p.out_h() * p.out_w();
   parallel_for(p.c_out, [&](std::int64_t o) {
     double sum = 0;
@@ -473,7 +519,8 @@ void backward_bias(const Conv2dProblem& p, const T* grad_output, T* grad_bias) {
 }
 
 template <class T>
-constexpr Conv2dKernels<T> conv2d{forward<T>, backward_input<T>, backward_weight<T>, backward_bias<T>};
+constexpr Conv2dKernels<T> conv2d{forward<T>, backward_input<T>, backward_weight<T>, backward_bias<T>,
+                                  backward<T>};
 
 }  // namespace
 

@@ -93,7 +93,8 @@ void backward_weight(const Conv2dProblem& p, const T* input, const T* grad_outpu
 }
 
 template <class T>
-constexpr Conv2dKernels<T> direct{forward<T>, backward_input<T>, backward_weight<T>, nullptr};
+constexpr Conv2dKernels<T> direct{plain<forward<T>>, plain<backward_input<T>>, plain<backward_weight<T>>,
+                                  nullptr};
 
 }  // namespace
 

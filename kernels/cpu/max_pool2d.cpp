@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/cpu/max_pool2d_blocks.h"
 #include "kernels/cpu/pool2d_window.h"
 #include "kernels/cpu/simd_level.h"
 #include "kernels/parallel.h"
@@ -140,7 +141,15 @@ bool are_pairs(const Pool2dProblem& p) {
 }
 
 template <class T>
-void forward(const Pool2dProblem& p, const T* input, T* output, std::int32_t* argmax) {
+void forward(const Pool2dProblem& p, Input<T> input_array, Output<T> output_array,
+             Output<std::int32_t> argmax_array) {
+  if (const auto blocks = blocks_to_pool(p, input_array)) {
+    note_variant("blocks");
+    return max_pool2d_forward(p, *blocks, output_array, argmax_array);
+  }
+  const T* input = input_array;
+  T* output = output_array;
+  std::int32_t* argmax = argmax_array;
   const bool pairs = are_pairs(p);
   note_variant(pairs ? simd_level() : "windows");
   const PairLoops<T>& loops = *HWY_DYNAMIC_DISPATCH(pair_loops)().of<T>();
@@ -157,8 +166,15 @@ void forward(const Pool2dProblem& p, const T* input, T* output, std::int32_t* ar
 }
 
 template <class T>
-void backward(const Pool2dProblem& p, const T*, const T*, const T* grad_output, const std::int32_t* argmax,
-              T* grad_input) {
+void backward(const Pool2dProblem& p, Input<T>, Input<T>, Input<T> gradient_array,
+              Input<std::int32_t> argmax_array, Output<T> grad_input_array) {
+  if (const auto winners = argmax_array.template form<Winners<T>>()) {
+    note_variant("blocks");
+    return max_pool2d_backward(p, winners, gradient_array, grad_input_array);
+  }
+  const T* grad_output = gradient_array;
+  const std::int32_t* argmax = argmax_array;
+  T* grad_input = grad_input_array;
   const bool pairs = are_pairs(p);
   note_variant(pairs ? simd_level() : "windows");
   const PairLoops<T>& loops = *HWY_DYNAMIC_DISPATCH(pair_loops)().of<T>();

@@ -670,7 +670,8 @@ void backward(const BatchNormProblem& p, bool batch_statistics, const T* input, 
 }
 
 template <class T>
-constexpr BatchNormKernels<T> batch_norm{forward_training<T>, forward_inference<T>, backward<T>};
+constexpr BatchNormKernels<T> batch_norm{plain<forward_training<T>>, plain<forward_inference<T>>,
+                                         plain<backward<T>>};
 
 }  // namespace
 

@@ -23,8 +23,8 @@ void backward_input(const Conv2dProblem& problem, const T* grad_output, const T*
 }
 
 template <class T>
-constexpr Conv2dKernels<T> conv2d{forward<T>, backward_input<T>, conv2d_backward_weight<T>,
-                                  conv2d_backward_bias<T>};
+constexpr Conv2dKernels<T> conv2d{plain<forward<T>>, plain<backward_input<T>>,
+                                  plain<conv2d_backward_weight<T>>, plain<conv2d_backward_bias<T>>};
 
 }  // namespace
 

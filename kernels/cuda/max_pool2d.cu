@@ -175,7 +175,7 @@ void backward(const Pool2dProblem& p, const T*, const T*, const T* grad_output, 
 }
 
 template <class T>
-constexpr MaxPool2dKernels<T> max_pool2d{forward<T>, backward<T>, true};
+constexpr MaxPool2dKernels<T> max_pool2d{plain<forward<T>>, plain<backward<T>>, true};
 
 }  // namespace
 

@@ -195,7 +195,8 @@ void backward_bias(const Conv2dProblem& p, const T* grad_output, T* grad_bias) {
 }
 
 template <class T>
-constexpr Conv2dKernels<T> conv2d{forward<T>, backward_input<T>, backward_weight<T>, backward_bias<T>};
+constexpr Conv2dKernels<T> conv2d{plain<forward<T>>, plain<backward_input<T>>, plain<backward_weight<T>>,
+                                  plain<backward_bias<T>>};
 
 }  // namespace
 

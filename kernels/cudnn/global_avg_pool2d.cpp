@@ -37,7 +37,7 @@ void backward(std::int64_t planes, std::int64_t plane, const T* grad_output, T* 
 }
 
 template <class T>
-constexpr GlobalAvgPool2dKernels<T> global_avg_pool2d{forward<T>, backward<T>};
+constexpr GlobalAvgPool2dKernels<T> global_avg_pool2d{plain<forward<T>>, plain<backward<T>>};
 
 }  // namespace
 

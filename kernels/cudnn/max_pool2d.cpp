@@ -29,7 +29,7 @@ void backward(const Pool2dProblem& p, const T* input, const T* output, const T* 
 
 template <class T>
 constexpr MaxPool2dKernels<T> max_pool2d{
-    .forward = forward<T>, .backward = backward<T>, .uses_argmax = false};
+    .forward = plain<forward<T>>, .backward = plain<backward<T>>, .uses_argmax = false};
 
 }  // namespace
 

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include <hwy/targets.h>
-
 #include <cmath>
 #include <limits>
 
@@ -10,45 +8,13 @@
 #include "reference/batch_norm.h"
 #include "reference/conv2d.h"
 #include "reference/linear.h"
+#include "simd_targets.h"
 #include "support.h"
 
 namespace kg {
 namespace {
 
 using namespace testing;
-
-/// Makes the kernels run as on a processor that has nothing better than one instruction set.
-class LimitedTo {
- public:
-  explicit LimitedTo(std::int64_t target) {
-    // In Highway the better set has the smaller number.
-    hwy::SetSupportedTargetsForTest(hwy::SupportedTargets() & ~(target - 1));
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  }
-  ~LimitedTo() {
-    hwy::SetSupportedTargetsForTest(0);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  }
-  LimitedTo(const LimitedTo&) = delete;
-  LimitedTo& operator=(const LimitedTo&) = delete;
-};
-
-std::vector<std::int64_t> every_target() {
-  std::vector<std::int64_t> targets;
-  for (std::int64_t rest = hwy::SupportedTargets(); rest != 0; rest &= rest - 1)
-    targets.push_back(rest & -rest);
-  return targets;
-}
-
-/// Calls body() once per instruction set that this processor has, named in what fails.
-template <class Body>
-void for_each_target(const Body& body) {
-  for (const std::int64_t target : every_target()) {
-    INFO(hwy::TargetName(target));
-    const LimitedTo limited(target);
-    body();
-  }
-}
 
 TEST_CASE("Every instruction set computes conv2d and its gradients", "[simd][conv2d]") {
   for_each_target([] {

@@ -66,6 +66,19 @@ TEST_CASE("conv2d and its gradients agree with their formulas", "[conv2d]") {
   }
 }
 
+TEST_CASE("conv2d of more images than a vector has lanes agrees with its formulas", "[conv2d]") {
+  // The CPU takes such a batch in blocks, of which the last is not full.
+  const auto check = [](Conv2dProblem p, DType dtype) {
+    p.n = 31;
+    INFO(p.description().text());
+    check_values_and_gradients(p, dtype, Device::cpu(), true);
+  };
+  if (std::getenv("KERNELGRAD_KERNELS")) return;
+  for (const Conv2dProblem& p : cases::conv2d)
+    for (const DType dtype : {DType::float32, DType::float64}) check(p, dtype);
+  for (const Conv2dProblem& p : cases::conv2d_unequal) check(p, DType::float32);
+}
+
 TEST_CASE("conv2d passes the gradient check", "[conv2d][gradcheck]") {
   SECTION("small problems") {
     for_each_case(cases::conv2d, [](Device device, const Conv2dProblem& p) {

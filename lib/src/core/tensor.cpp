@@ -66,21 +66,33 @@ To cast(From value, const char* where) {
 
 }  // namespace
 
-Tensor Tensor::empty(Shape shape, TensorOptions options) try {
+namespace {
+
+/// Takes the memory too, where `at_once`.
+Tensor new_tensor(Shape shape, TensorOptions options, bool at_once) {
   const std::size_t bytes = bytes_of(shape, options.dtype);
-  auto impl = std::make_shared<Impl>();
+  auto impl = std::make_shared<Tensor::Impl>();
   impl->shape = std::move(shape);
   impl->dtype = options.dtype;
   try {
     impl->storage = std::make_shared<Storage>(bytes, options.device);
+    if (at_once) static_cast<void>(impl->storage->data());
   } catch (const std::bad_alloc&) {
     throw Error("tensor: no memory for shape " + to_string(impl->shape) + " (" + std::to_string(bytes) +
                 " bytes)");
   }
   return Tensor(std::move(impl));
+}
+
+}  // namespace
+
+Tensor Tensor::empty(Shape shape, TensorOptions options) try {
+  return new_tensor(std::move(shape), options, true);
 } catch (const std::bad_alloc&) {
   no_memory("tensor");
 }
+
+Tensor unwritten(Shape shape, TensorOptions options) { return new_tensor(std::move(shape), options, false); }
 
 Tensor Tensor::zeros(Shape shape, TensorOptions options) { return full(std::move(shape), 0, options); }
 Tensor Tensor::ones(Shape shape, TensorOptions options) { return full(std::move(shape), 1, options); }

@@ -26,6 +26,10 @@ struct Tensor::Impl {
   }
 };
 
+/// Tensor::empty() without memory yet: for what an operation's kernel writes, which may keep it in a form.
+/// Errors of shapes are the same, that there is no memory comes when the elements are asked for.
+Tensor unwritten(Shape shape, TensorOptions options);
+
 /// A tensor over existing memory: the same elements under a shape.
 Tensor share_storage(const Tensor& tensor, Shape shape);
 
@@ -37,7 +41,7 @@ std::int64_t checked_numel(std::string_view op, const Shape& shape);
 std::string described(const Shape& shape, TensorOptions options);
 std::string described(const Tensor& tensor);
 
-/// The elements as the kernels take them: on whatever device, of a dtype that the caller has checked.
+/// The elements as the kernels take them, plain: on whatever device, of a dtype that the caller has checked.
 template <class T>
 T* raw(const Tensor& tensor) {
   return tensor.defined() ? static_cast<T*>(tensor.impl()->storage->data()) : nullptr;

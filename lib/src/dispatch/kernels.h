@@ -79,10 +79,12 @@ Backend run(std::string_view function, const TensorOptions& like, const Descript
 /// `argument` as a function takes it that has a parameter of that type.
 template <class Parameter, class Argument>
 decltype(auto) passed(const Argument& argument) {
-  if constexpr (std::is_same_v<Argument, Tensor>)
-    return raw<std::remove_const_t<std::remove_pointer_t<Parameter>>>(argument);
-  else
+  if constexpr (!std::is_same_v<Argument, Tensor>)
     return (argument);
+  else if constexpr (std::is_pointer_v<Parameter>)
+    return raw<std::remove_const_t<std::remove_pointer_t<Parameter>>>(argument);
+  else  // kernels::Input, kernels::Output
+    return argument.defined() ? Parameter(*argument.impl()->storage) : Parameter(nullptr);
 }
 
 /// Calls a function of a table. A tensor stands for its elements, and for null where it is undefined.

@@ -78,7 +78,7 @@ Tensor batch_norm(const Tensor& input, const Tensor& gamma, const Tensor& beta, 
   const kernels::BatchNormProblem problem = problem_of(input, options);
   const TensorOptions like = input.options();
   const Shape per_channel = {problem.channels};
-  Tensor output = Tensor::empty(input.shape(), like);
+  Tensor output = unwritten(input.shape(), like);
   // A copy of the running mean in inference: what backward needs must not change when training goes on.
   const Tensor mean = options.training ? Tensor::empty(per_channel, like) : running_mean.clone();
   const Tensor inv_std = Tensor::empty(per_channel, like);
@@ -111,7 +111,7 @@ Tensor batch_norm(const Tensor& input, const Tensor& gamma, const Tensor& beta, 
   const auto rule = [=, training = options.training](const BackwardCall& call) {
     const Tensor x = saved_input.unpack(call);
     std::vector<Tensor> gradients(3);
-    if (call.needs[0]) gradients[0] = Tensor::empty(x.shape(), like);
+    if (call.needs[0]) gradients[0] = unwritten(x.shape(), like);
     if (affine) gradients[1] = Tensor::empty(per_channel, like);
     if (affine) gradients[2] = Tensor::empty(per_channel, like);
     const Tensor scale = saved_gamma.unpack(call), shift = saved_beta.unpack(call);

@@ -94,7 +94,7 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
               const Conv2dOptions& options) try {
   const kernels::Conv2dProblem problem = checked_problem(input, weight, bias, options);
   const TensorOptions like = input.options();
-  Tensor output = Tensor::empty({problem.n, problem.c_out, problem.out_h(), problem.out_w()}, like);
+  Tensor output = unwritten({problem.n, problem.c_out, problem.out_h(), problem.out_w()}, like);
   if (input.numel() == 0 || output.numel() == 0) return without_products(input, weight, bias, output.shape());
   dispatch::run<kernels::Conv2dKernels>(
       "forward", like, problem.description().note(", bias", bias.defined()),

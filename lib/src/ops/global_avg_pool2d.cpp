@@ -23,7 +23,7 @@ Tensor global_avg_pool2d(const Tensor& input) try {
     compute(kernels.forward, planes, plane, input, output);
   });
   const auto rule = [=, input_shape = input.shape()](const BackwardCall& call) -> std::vector<Tensor> {
-    Tensor gradient = Tensor::empty(input_shape, like);
+    Tensor gradient = unwritten(input_shape, like);
     dispatch::run<kernels::GlobalAvgPool2dKernels>("backward", like, description, [&](const auto& kernels) {
       compute(kernels.backward, planes, plane, call.grad_output, gradient);
     });

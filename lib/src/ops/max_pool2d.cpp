@@ -17,7 +17,7 @@ Backend run_forward(const kernels::Pool2dProblem& problem, const Tensor& input, 
                     Tensor& argmax) {
   const auto forward = [&](const auto& kernels) {
     argmax = kernels.uses_argmax
-                 ? Tensor::empty(output.shape(), {.dtype = DType::int32, .device = input.device()})
+                 ? unwritten(output.shape(), {.dtype = DType::int32, .device = input.device()})
                  : Tensor();
     compute(kernels.forward, problem, input, output, argmax);
   };
@@ -39,14 +39,14 @@ Tensor max_pool2d(const Tensor& input, Pair kernel, const PoolOptions& options) 
     throw Error(check::Argument{"max_pool2d", "input", input}.described() +
                 ", expected fewer than 2^31 pixels an image");
   Tensor output =
-      Tensor::empty({input.size(0), input.size(1), problem.out_h(), problem.out_w()}, input.options());
+      unwritten({input.size(0), input.size(1), problem.out_h(), problem.out_w()}, input.options());
   Tensor argmax;
   const Backend backend = run_forward(problem, input, output, argmax);
   const SavedTensor saved_input(argmax.defined() ? Tensor() : input, "input");
   const SavedTensor saved_output(argmax.defined() ? Tensor() : output, "output");
   const auto rule = [=, input_shape = input.shape(),
                      like = input.options()](const BackwardCall& call) -> std::vector<Tensor> {
-    Tensor gradient = Tensor::empty(input_shape, like);
+    Tensor gradient = unwritten(input_shape, like);
     const Tensor was_input = saved_input.unpack(call), was_output = saved_output.unpack(call);
     dispatch::with_table<kernels::MaxPool2dKernels>(backend, like, [&](const auto& kernels) {
       compute(kernels.backward, problem, was_input, was_output, call.grad_output, argmax, gradient);

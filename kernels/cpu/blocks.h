@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "kernels/cpu/block_loops.h"
+#include "kernels/form.h"
+#include "kernels/parallel.h"
+
+/// The CPU backend's forms (kernels/form.h): images in blocks, each of as many images as a vector has lanes.
+/// What a batch norm or a pooling has yet to do to them is done where the next kernel loads a block, into
+/// memory that a near cache holds, and never written to a far one.
+namespace kg::kernels::cpu {
+
+/// Images of channels x plane elements in blocks: element k of the image in lane i at [k][i]. Lanes without
+/// an image, in the last block, hold 0 where the images are a gradient, otherwise anything finite.
+template <class T>
+class Blocks : public Form {
+ public:
+  Blocks(std::int64_t images, std::int64_t channels, std::int64_t plane)
+      : images_(images), channels_(channels), plane_(plane) {}
+
+  std::int64_t images() const { return images_; }
+  std::int64_t channels() const { return channels_; }
+  std::int64_t plane() const { return plane_; }
+  /// Elements of an image.
+  std::int64_t count() const { return channels_ * plane_; }
+  /// Blocks, and how many images the block with a number holds.
+  std::int64_t blocks() const { return ceil_div(images_, lanes()); }
+  std::int64_t images_of(std::int64_t block) const { return std::min(lanes(), images_ - block * lanes()); }
+  static std::int64_t lanes() { return block_loops().of<T>()->lanes; }
+  /// Elements of a block.
+  std::int64_t block_size() const { return count() * lanes(); }
+
+  /// A block: where it lies, or computed into `scratch`, which has room for one.
+  virtual const T* block(std::int64_t index, T* scratch) const = 0;
+
+  void write_plain(void* elements) const final;
+
+ private:
+  std::int64_t images_, channels_, plane_;
+};
+
+/// Blocks in memory.
+template <class T>
+class StoredBlocks : public Blocks<T> {
+ public:
+  /// Elements unspecified.
+  StoredBlocks(std::int64_t images, std::int64_t channels, std::int64_t plane);
+  ~StoredBlocks() override;
+  StoredBlocks(const StoredBlocks&) = delete;
+  StoredBlocks& operator=(const StoredBlocks&) = delete;
+
+  const T* block(std::int64_t index, T*) const override { return data_ + index * this->block_size(); }
+  const T* block(std::int64_t index) const { return data_ + index * this->block_size(); }
+  T* block(std::int64_t index) { return data_ + index * this->block_size(); }
+
+ private:
+  T* data_;
+};
+
+/// Planes each of which has one value throughout, such as the gradient of their means.
+template <class T>
+class ConstantPlanes final : public Form {
+ public:
+  ConstantPlanes(std::vector<T> values, std::int64_t plane) : values_(std::move(values)), plane_(plane) {}
+
+  const std::vector<T>& values() const { return values_; }
+  std::int64_t plane() const { return plane_; }
+  void write_plain(void* elements) const override;
+
+ private:
+  std::vector<T> values_;
+  std::int64_t plane_;
+};
+
+/// The array as blocks if it is in a form that gives some of so many images; null otherwise.
+template <class T>
+std::shared_ptr<const Blocks<T>> form_of(Input<T> array, std::int64_t images, std::int64_t channels,
+                                         std::int64_t plane);
+
+/// form_of(), or blocks that are made of the plain elements, as long as these are there.
+template <class T>
+std::shared_ptr<const Blocks<T>> blocks_of(Input<T> array, std::int64_t images, std::int64_t channels,
+                                           std::int64_t plane);
+
+/// The same blocks in memory.
+template <class T>
+std::shared_ptr<const StoredBlocks<T>> stored(const std::shared_ptr<const Blocks<T>>& blocks);
+
+}  // namespace kg::kernels::cpu
