@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "kernels/form.h"
 #include "kernels/table.h"
 
 namespace kg::kernels {
@@ -32,7 +33,7 @@ struct DropoutKernels {
 
   /// output[i] = input[i] * (kept(i) ? scale() : 0), a product as in PyTorch: a dropped NaN or infinity is
   /// NaN. Its own transpose: backward is the same call on gradients.
-  void (*apply)(const DropoutProblem&, std::int64_t count, const T* input, T* output);
+  void (*apply)(const DropoutProblem&, std::int64_t count, Input<T> input, Output<T> output);
 };
 
 }  // namespace kg::kernels

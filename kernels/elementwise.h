@@ -8,6 +8,7 @@
 
 #include "kernels/description.h"
 #include "kernels/elementwise_functions.h"
+#include "kernels/form.h"
 #include "kernels/table.h"
 
 namespace kg::kernels {
@@ -67,11 +68,11 @@ struct ElementwiseKernels {
 
   void (*fill)(std::int64_t count, double value, T* output);
   /// output[i] = function(input[i]); the two may be the same array.
-  void (*unary)(const UnaryFunction& function, std::int64_t count, const T* input, T* output);
+  void (*unary)(const UnaryFunction& function, std::int64_t count, Input<T> input, Output<T> output);
   /// grad_input[i] = function.gradient(grad_output[i], saved[i]), where `saved` is the input or the output,
   /// as the function's `saves` says; it may be null if it saves nothing.
-  void (*unary_backward)(const UnaryFunction& function, std::int64_t count, const T* saved,
-                         const T* grad_output, T* grad_input);
+  void (*unary_backward)(const UnaryFunction& function, std::int64_t count, Input<T> saved,
+                         Input<T> grad_output, Output<T> grad_input);
   /// output = function(a, b); it may be the same array as an operand that is not broadcast.
   void (*binary)(const BinaryFunction& function, const BroadcastProblem&, const T* a, const T* b, T* output);
   /// The gradient of the first operand or of the second, as long as the output: what was broadcast is still

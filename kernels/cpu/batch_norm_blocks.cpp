@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "kernels/cpu/dropout.h"
 #include "kernels/cpu/scratch.h"
 
 namespace kg::kernels::cpu {
@@ -29,37 +28,16 @@ Normalized<T>::Normalized(std::shared_ptr<const StoredBlocks<T>> input, std::vec
                 input->count() / static_cast<std::int64_t>(channels.size())),
       input_(std::move(input)),
       channels_(std::move(channels)),
-      dropout_(dropout) {
-  if (dropout.p == 0) return;
-  const BlockLoops<T>& loops = *block_loops().of<T>();
-  kept_.resize(static_cast<std::size_t>(this->blocks() * this->count() * loops.mask_bytes()));
-  parallel_for(this->blocks(), [&](std::int64_t index) {
-    thread_local Scratch<T> factor_memory, block_memory;
-    const std::int64_t first = index * loops.lanes * this->count(), images = this->images_of(index);
-    T* factors = factor_memory.reserve(images * this->count());
-    dropout_factors(dropout, first, images * this->count(), factors);
-    T* block = block_memory.reserve(this->block_size());
-    loops.to_block(factors, images, this->count(), block);
-    loops.to_mask(block, this->count(), kept_.data() + index * this->count() * loops.mask_bytes());
-  });
-}
+      mask_(*input_, dropout) {}
 
 template <class T>
 const T* Normalized<T>::block(std::int64_t index, T* scratch) const {
   const T* input = input_->block(index);
   for_pieces(*this, this->channels(), [&](std::size_t c, std::int64_t first, std::int64_t count) {
     plane_loops().of<T>()->normalize(channels_[c], input + first, count, scratch + first);
-    drop(index, first, count, scratch + first, scratch + first);
+    if (!mask_.keeps_all()) mask_.apply(index, first, count, scratch + first, scratch + first);
   });
   return scratch;
-}
-
-template <class T>
-void Normalized<T>::drop(std::int64_t index, std::int64_t first, std::int64_t count, const T* x, T* y) const {
-  if (kept_.empty()) return;
-  const BlockLoops<T>& loops = *block_loops().of<T>();
-  loops.multiply_by_mask(x, kept_.data() + (index * this->count() + first / loops.lanes) * loops.mask_bytes(),
-                         static_cast<T>(dropout_.scale()), count / loops.lanes, y);
 }
 
 template <class T>
@@ -70,8 +48,7 @@ bool Normalized<T>::is(const StoredBlocks<T>& input, std::span<const Channel<T>>
     return a.relu_before == b.relu_before && a.relu_after == b.relu_after && a.mean == b.mean &&
            a.inv_std == b.inv_std && a.scale == b.scale && (!a.relu_after || a.shift == b.shift);
   };
-  return input_.get() == &input && std::ranges::equal(channels_, channels, same) && dropout_.p == dropout.p &&
-         dropout_.seed == dropout.seed && dropout_.offset == dropout.offset;
+  return input_.get() == &input && std::ranges::equal(channels_, channels, same) && mask_.is_of(dropout);
 }
 
 template <class T>
@@ -79,8 +56,8 @@ template <class Body>
 void Normalized<T>::for_gradients(std::int64_t index, const T* gradient, const Body& body) const {
   for_pieces(*this, this->channels(), [&](std::size_t c, std::int64_t first, std::int64_t count) {
     alignas(64) T dropped[max_piece];
-    drop(index, first, count, gradient + first, dropped);
-    body(c, input_->block(index) + first, kept_.empty() ? gradient + first : dropped, count, first);
+    if (!mask_.keeps_all()) mask_.apply(index, first, count, gradient + first, dropped);
+    body(c, input_->block(index) + first, mask_.keeps_all() ? gradient + first : dropped, count, first);
   });
 }
 
@@ -104,9 +81,7 @@ void Normalized<T>::input_gradient(std::int64_t index, const T* gradient, std::s
                   plane_loops().of<T>()->input_gradient(channels_[c], mean_plain[c], mean_normalized[c],
                                                         input, behind, count, grad_input + first);
                 });
-  const std::int64_t images = this->images_of(index), lanes = this->lanes();
-  for (std::int64_t k = 0; k < this->count() && images < lanes; ++k)
-    std::fill(grad_input + k * lanes + images, grad_input + (k + 1) * lanes, T(0));
+  this->clear_missing(index, grad_input);
 }
 
 template <class T>

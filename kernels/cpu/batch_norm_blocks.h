@@ -10,6 +10,7 @@
 #include "kernels/batch_norm.h"
 #include "kernels/cpu/batch_norm_plane.h"
 #include "kernels/cpu/blocks.h"
+#include "kernels/cpu/dropout_blocks.h"
 
 /// Batch norm of images in blocks: a pass that takes the statistics. What is left is done by the kernel that
 /// loads the blocks next.
@@ -36,8 +37,6 @@ class Normalized final : public Blocks<T> {
                       std::span<const T> mean_normalized, T* grad_input) const;
 
  private:
-  /// y = dropout(x) for elements of a block from `first` on; nothing without dropout.
-  void drop(std::int64_t index, std::int64_t first, std::int64_t count, const T* x, T* y) const;
   /// Calls body(channel, input, gradient, count, first) for pieces of a block, with the gradient in front of
   /// dropout.
   template <class Body>
@@ -45,8 +44,7 @@ class Normalized final : public Blocks<T> {
 
   std::shared_ptr<const StoredBlocks<T>> input_;
   std::vector<Channel<T>> channels_;
-  DropoutProblem dropout_;
-  std::vector<std::uint8_t> kept_;  ///< A bit for each value; none without dropout.
+  BlockMask<T> mask_;
 };
 
 /// The gradient of images behind a batch norm, with the sums that its backward needs: whoever computes a

@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "kernels/cpu/pool2d_window.h"
+#include "kernels/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/block_loops.cpp"
@@ -35,6 +36,15 @@ constexpr bool many_registers = HWY_TARGET == HWY_AVX3;
 #else
 #define KG_TILE HWY_INLINE
 #endif
+
+/// Calls f(std::integral_constant<int, n>) for 1 <= n <= Max.
+template <int Max, class F>
+HWY_INLINE void with_constant(std::int64_t n, const F& f) {
+  if constexpr (Max > 1) {
+    if (n < Max) return with_constant<Max - 1>(n, f);
+  }
+  f(std::integral_constant<int, Max>());
+}
 
 // ---------------------------------------------------------------- layout
 
@@ -127,6 +137,14 @@ struct Run {
   Taps taps;
 };
 
+constexpr int max_channels = many_registers ? 8 : 4;
+
+/// As many pixels, six at most, as leave registers for themselves and a weight beside their sums.
+constexpr int pixels_for(int channels) {
+  const int fitting = ((many_registers ? 32 : 16) - 1) / (channels + 1);
+  return fitting < 6 ? fitting : 6;
+}
+
 /// Channels by pixels in registers. All three taps of a row at once where KernelWidth is 3; else it is 0.
 template <int Channels, int Pixels, int KernelWidth, class T>
 KG_TILE void correlate_tile(const BlockCorrelation<T>& work, const Run<T>& run, std::int64_t pixel,
@@ -186,8 +204,7 @@ HWY_NOINLINE void correlate_run(const BlockCorrelation<T>& work, const Run<T>& r
 /// cut off on the left or right.
 template <int Channels, class T>
 void correlate_channels(const BlockCorrelation<T>& work, std::int64_t channel) {
-  // 8 x 3 sums, 3 pixels, a weight; 4 x 5, 5, 1. With 16 registers 4 x 3, 3, 1; 2 x 5, 5, 1.
-  constexpr int pixels = Channels == (many_registers ? 8 : 4) ? 3 : 5;
+  constexpr int pixels = pixels_for(Channels);
   const std::int64_t out_h = work.out_h(), out_w = work.out_w();
   const auto run = [&](std::int64_t y, std::int64_t x, bool down, std::int64_t count, Taps taps) HWY_ATTR {
     if (count <= 0) return;
@@ -236,15 +253,16 @@ template <class T>
 void correlate(const BlockCorrelation<T>& given) {
   BlockCorrelation<T> work = given;
   if (work.k_h == 1 && work.k_w == 1) work.w *= work.h, work.h = 1;  // no row ends: longer runs
+  // Tiles of equal size: a small one at the end would read a pixel for few products.
+  const std::int64_t tiles = ceil_div(work.c_out, max_channels);
   std::int64_t channel = 0;
-  const auto channels = [&](auto count) HWY_ATTR {
-    for (; channel + count() <= work.c_out; channel += count())
-      correlate_channels<decltype(count)::value>(work, channel);
-  };
-  if constexpr (many_registers) channels(std::integral_constant<int, 8>());
-  channels(std::integral_constant<int, 4>());
-  channels(std::integral_constant<int, 2>());
-  channels(std::integral_constant<int, 1>());
+  for (std::int64_t tile = 0; tile < tiles; ++tile) {
+    const std::int64_t end = work.c_out * (tile + 1) / tiles;
+    with_constant<max_channels>(end - channel, [&](auto channels) HWY_ATTR {
+      correlate_channels<decltype(channels)::value>(work, channel);
+    });
+    channel = end;
+  }
 }
 
 // ---------------------------------------------------------------- weight gradient
@@ -290,32 +308,43 @@ HWY_NOINLINE void add_taps(const BlockProducts<T>& work, std::int64_t tap, std::
   add_tile<Channels, TapCount>(work, offsets, tap, channel, row, rows);
 }
 
+/// As many taps, seven at most, as leave registers for their pixels and a gradient beside the sums.
+constexpr int taps_for(int channels) {
+  const int fitting = ((many_registers ? 32 : 16) - 1) / (channels + 1);
+  return fitting < 7 ? fitting : 7;
+}
+
+template <int Channels, class T>
+void add_channels(const BlockProducts<T>& work, std::int64_t channel, std::int64_t row, std::int64_t rows) {
+  constexpr int max_taps = taps_for(Channels);
+  const std::int64_t taps = work.c_in * work.k_h * work.k_w, tiles = ceil_div(taps, max_taps);
+  std::int64_t tap = 0;
+  for (std::int64_t tile = 0; tile < tiles; ++tile) {
+    const std::int64_t end = taps * (tile + 1) / tiles;
+    with_constant<max_taps>(end - tap, [&](auto tap_count) HWY_ATTR {
+      add_taps<Channels, decltype(tap_count)::value>(work, tap, channel, row, rows);
+    });
+    tap = end;
+  }
+}
+
 template <class T>
 void add_products(const BlockProducts<T>& work) {
-  constexpr int max_taps = many_registers ? 6 : 3;  // 4 x 6 sums, 6 pixels, a gradient; 4 x 3, 3, 1
-  const std::int64_t taps = work.c_in * work.k_h * work.k_w;
-  // As many rows at a time as leave the gradient of four channels in the first-level cache.
+  constexpr int max_tile = many_registers ? 5 : 4;
+  // As many rows at a time as leave the gradient of a tile in the first-level cache.
   constexpr std::int64_t cached = 20 << 10;
-  const std::int64_t row_bytes = 4 * work.out_w * lanes<T> * static_cast<std::int64_t>(sizeof(T));
+  const std::int64_t row_bytes = max_tile * work.out_w * lanes<T> * static_cast<std::int64_t>(sizeof(T));
   const std::int64_t rows = std::clamp<std::int64_t>(cached / row_bytes, 1, work.out_h);
+  const std::int64_t tiles = ceil_div(work.c_out, max_tile);
   for (std::int64_t row = 0; row < work.out_h; row += rows) {
     std::int64_t channel = 0;
-    const auto channels = [&](auto channel_count) HWY_ATTR {
-      for (; channel + channel_count() <= work.c_out; channel += channel_count()) {
-        std::int64_t tap = 0;
-        const auto for_taps = [&](auto tap_count) HWY_ATTR {
-          for (; tap + tap_count() <= taps; tap += tap_count())
-            add_taps<decltype(channel_count)::value, decltype(tap_count)::value>(
-                work, tap, channel, row, std::min(rows, work.out_h - row));
-        };
-        for_taps(std::integral_constant<int, max_taps>());
-        for_taps(std::integral_constant<int, max_taps / 2>());
-        for_taps(std::integral_constant<int, 1>());
-      }
-    };
-    channels(std::integral_constant<int, 4>());
-    channels(std::integral_constant<int, 2>());
-    channels(std::integral_constant<int, 1>());
+    for (std::int64_t tile = 0; tile < tiles; ++tile) {
+      const std::int64_t end = work.c_out * (tile + 1) / tiles;
+      with_constant<max_tile>(end - channel, [&](auto channels) HWY_ATTR {
+        add_channels<decltype(channels)::value>(work, channel, row, std::min(rows, work.out_h - row));
+      });
+      channel = end;
+    }
   }
 }
 
@@ -363,9 +392,7 @@ void multiply_by_mask(const T* x, const std::uint8_t* mask, T scale, std::int64_
   const Lanes<T> d;
   const Vector<T> kept = hn::Set(d, scale);
   for (std::int64_t k = 0; k < count; ++k) {
-    std::uint8_t bits[8] = {};
-    std::memcpy(bits, mask + k * ((lanes<T> + 7) / 8), (lanes<T> + 7) / 8);
-    const Vector<T> factor = hn::IfThenElseZero(hn::LoadMaskBits(d, bits), kept);
+    const Vector<T> factor = hn::IfThenElseZero(hn::LoadMaskBits(d, mask + k * ((lanes<T> + 7) / 8)), kept);
     hn::Store(hn::Mul(hn::Load(d, x + k * lanes<T>), factor), d, y + k * lanes<T>);
   }
 }

@@ -36,6 +36,8 @@ struct BlockProducts {
   T* sums;  ///< [c_in][k_h][k_w][c_out][lanes]
 };
 
+inline constexpr std::int64_t mask_slack = 8;
+
 template <class T>
 struct BlockLoops {
   std::int64_t lanes;
@@ -53,7 +55,7 @@ struct BlockLoops {
   void (*sum_lanes)(const T* vectors, std::int64_t count, double* sums);
   /// Bit i of vector k is set where its lane i is not 0: mask_bytes() bytes a vector.
   void (*to_mask)(const T* vectors, std::int64_t count, std::uint8_t* mask);
-  /// y = x * (the bit is set ? scale : 0).
+  /// y = x * (the bit is set ? scale : 0). Up to mask_slack bytes behind the mask may be read.
   void (*multiply_by_mask)(const T* x, const std::uint8_t* mask, T scale, std::int64_t count, T* y);
   /// One plane of max_pool2d: the largest of each window, and where in the window it is, counted in rows.
   void (*max_pool)(const Pool2dProblem&, const T* input, T* output, T* winners);

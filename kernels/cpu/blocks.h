@@ -22,7 +22,7 @@ template <class T>
 class Blocks : public Form {
  public:
   Blocks(std::int64_t images, std::int64_t channels, std::int64_t plane)
-      : images_(images), channels_(channels), plane_(plane) {}
+      : images_(images), channels_(channels), plane_(plane), lanes_(block_loops().of<T>()->lanes) {}
 
   std::int64_t images() const { return images_; }
   std::int64_t channels() const { return channels_; }
@@ -32,7 +32,7 @@ class Blocks : public Form {
   /// Blocks, and how many images the block with a number holds.
   std::int64_t blocks() const { return ceil_div(images_, lanes()); }
   std::int64_t images_of(std::int64_t block) const { return std::min(lanes(), images_ - block * lanes()); }
-  static std::int64_t lanes() { return block_loops().of<T>()->lanes; }
+  std::int64_t lanes() const { return lanes_; }
   /// Elements of a block.
   std::int64_t block_size() const { return count() * lanes(); }
 
@@ -41,8 +41,16 @@ class Blocks : public Form {
 
   void write_plain(void* elements) const final;
 
+ protected:
+  /// Sets the lanes of a block to 0 that no image is in.
+  void clear_missing(std::int64_t index, T* block) const {
+    const std::int64_t present = images_of(index);
+    for (std::int64_t k = 0; k < block_size() && present < lanes(); k += lanes())
+      std::fill(block + k + present, block + k + lanes(), T(0));
+  }
+
  private:
-  std::int64_t images_, channels_, plane_;
+  std::int64_t images_, channels_, plane_, lanes_;
 };
 
 /// Blocks in memory.

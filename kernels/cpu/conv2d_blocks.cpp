@@ -47,7 +47,7 @@ constexpr std::int64_t pixels_per_sum = 400;
 template <class T>
 const T* padded(const Conv2dProblem& p, const T* block, T* memory) {
   if (p.padding_h == 0 && p.padding_w == 0) return block;
-  const std::int64_t lanes = Blocks<T>::lanes(), row = p.w * lanes, gap = p.padding_w * lanes;
+  const std::int64_t lanes = block_loops().of<T>()->lanes, row = p.w * lanes, gap = p.padding_w * lanes;
   T* to = memory;
   const auto zeros = [&](std::int64_t count) { to = std::fill_n(to, count, T(0)); };
   for (std::int64_t c = 0; c < p.c_in; ++c) {
@@ -70,7 +70,7 @@ bool takes_blocks(const Conv2dProblem& p) {
     return false;
   if (p.padding_h >= p.k_h || p.padding_w >= p.k_w) return false;
   // Lanes without an image cost as much as the others.
-  const std::int64_t lanes = Blocks<T>::lanes(), computed = ceil_div(p.n, lanes) * lanes;
+  const std::int64_t lanes = block_loops().of<T>()->lanes, computed = ceil_div(p.n, lanes) * lanes;
   if (computed > p.n + p.n / 4) return false;
   // A block of input and one of output stay in a second-level cache of one or two megabytes, which the
   // channels go through again and again.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <variant>
 
+#include "kernels/cpu/elementwise_blocks.h"
 #include "kernels/parallel.h"
 
 namespace kg::kernels::cpu {
@@ -51,7 +52,12 @@ void fill(std::int64_t count, double value, T* output) {
 }
 
 template <class T>
-void unary(const UnaryFunction& any, std::int64_t count, const T* input, T* output) {
+void unary(const UnaryFunction& any, std::int64_t count, Input<T> input_array, Output<T> output_array) {
+  const auto blocks = input_array.template form<Blocks<T>>();
+  if (blocks && blocks->images() * blocks->count() == count)
+    return unary_of_blocks<T>(any, blocks, output_array);
+  const T* input = input_array;
+  T* output = output_array;
   const auto compute = [&](const auto function) {
     parallel_for_ranges(count, elements_per_piece, [=](Range range) {
       for (std::int64_t i = range.begin; i < range.end; ++i) output[i] = function(input[i]);
@@ -61,8 +67,11 @@ void unary(const UnaryFunction& any, std::int64_t count, const T* input, T* outp
 }
 
 template <class T>
-void unary_backward(const UnaryFunction& any, std::int64_t count, const T* saved, const T* grad_output,
-                    T* grad_input) {
+void unary_backward(const UnaryFunction& any, std::int64_t count, Input<T> saved_array,
+                    Input<T> gradient_array, Output<T> grad_input_array) {
+  if (unary_backward_of_blocks(any, count, saved_array, gradient_array, grad_input_array)) return;
+  const T *saved = saved_array, *grad_output = gradient_array;
+  T* grad_input = grad_input_array;
   const auto compute = [&](const auto function) {
     // What is not saved is not read.
     const T* const known = function.saves == Saves::nothing ? grad_output : saved;

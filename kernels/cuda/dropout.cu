@@ -32,7 +32,7 @@ void apply(const DropoutProblem& problem, std::int64_t count, const T* input, T*
 }
 
 template <class T>
-constexpr DropoutKernels<T> dropout{apply<T>};
+constexpr DropoutKernels<T> dropout{plain<apply<T>>};
 
 }  // namespace
 

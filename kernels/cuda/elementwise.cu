@@ -171,7 +171,7 @@ void binary_backward(const BinaryFunction& any, const BroadcastProblem& p, bool 
 }
 
 template <class T>
-constexpr ElementwiseKernels<T> elementwise{fill<T>, unary<T>, unary_backward<T>, binary<T>,
+constexpr ElementwiseKernels<T> elementwise{fill<T>, plain<unary<T>>, plain<unary_backward<T>>, binary<T>,
                                             binary_backward<T>};
 
 }  // namespace

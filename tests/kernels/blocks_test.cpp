@@ -68,6 +68,24 @@ Function network(const Configuration& configuration, unsigned read) {
     return global_avg_pool2d(x);
   };
 }
+
+/// Functions of one element and dropout by themselves, in the same places. A logarithm makes infinities of
+/// the zeros in lanes without an image.
+Function network_of_functions(unsigned read) {
+  return [=](const std::vector<Tensor>& t) {
+    Reader seen{read};
+    Generator generator(5);
+    Tensor x = seen(relu(conv2d(t[0], t[1])));
+    x = seen(dropout(conv2d(x, t[5], {.padding = {1, 2}}), 0.3, generator));
+    x = seen(max_pool2d(x, 3, {.stride = 2, .padding = 1}));
+    x = seen(gelu(conv2d(x, t[9], {.padding = 2})));
+    x = seen(log(square(conv2d(x, t[5], {.padding = 1}))));
+    x = seen(sigmoid(relu(dropout(x, 0.2, generator))));
+    return global_avg_pool2d(conv2d(x, t[8], t[2]));
+  };
+}
+
+/// More than either network has.
 constexpr unsigned results = 7;
 
 std::vector<Tensor> inputs_of(DType dtype) {
@@ -80,7 +98,8 @@ std::vector<Tensor> inputs_of(DType dtype) {
           values({9, 5, 3, 3}, 6),
           values({9}, 7),
           values({9}, 8),
-          values({3, 9, 1, 1}, 9)};
+          values({3, 9, 1, 1}, 9),
+          values({5, 9, 3, 3}, 10)};
 }
 
 void check_same(const Run& actual, const Run& expected, double tolerance) {
@@ -98,23 +117,28 @@ void check_same(const Run& actual, const Run& expected, double tolerance) {
   }
 }
 
-void check_readers(DType dtype, const Configuration& c) {
-  INFO(name_of(dtype) << ", training " << c.training << ", relu " << c.relu_before << c.relu_after
-                      << ", dropout " << c.dropout);
+void check_readers(DType dtype, const std::function<Function(unsigned)>& network_read) {
+  INFO(name_of(dtype));
   const std::vector<Tensor> inputs = requiring(inputs_of(dtype));
-  const Run plain = run(network(c, everything), inputs);
+  const Run plain = run(network_read(everything), inputs);
   const double tolerance = dtype == DType::float32 ? 2e-4 : 1e-12;
-  check_same(run(network(c, nothing), inputs), plain, tolerance);
+  check_same(run(network_read(nothing), inputs), plain, tolerance);
   for (unsigned i = 0; i < results; ++i) {
     INFO("result " << i << " read");
-    check_same(run(network(c, 1u << i), inputs), plain, tolerance);
+    check_same(run(network_read(1u << i), inputs), plain, tolerance);
   }
 }
 
 TEST_CASE("Who reads a result between operations changes nothing", "[blocks]") {
   for_each_target([] {
-    for (const DType dtype : {DType::float32, DType::float64})
-      for (const Configuration& c : configurations) check_readers(dtype, c);
+    for (const DType dtype : {DType::float32, DType::float64}) {
+      for (const Configuration& c : configurations) {
+        INFO("training " << c.training << ", relu " << c.relu_before << c.relu_after << ", dropout "
+                         << c.dropout);
+        check_readers(dtype, [&](unsigned read) { return network(c, read); });
+      }
+      check_readers(dtype, network_of_functions);
+    }
   });
 }
 
@@ -152,6 +176,7 @@ TEST_CASE("Every gradient of a network in blocks is the same without the others"
   const std::vector<Tensor> inputs = inputs_of(DType::float32);
   const Run all = run(network(configurations[3], nothing), requiring(inputs));
   for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (!all.gradients[i].defined()) continue;
     std::vector<bool> wanted(inputs.size(), false);
     wanted[i] = true;
     INFO("input " << i);

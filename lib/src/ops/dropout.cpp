@@ -22,7 +22,7 @@ Tensor dropout(const Tensor& input, double p, Generator& generator) try {
   if (p == 0) return input;
   const kernels::DropoutProblem problem = draw_mask(p, generator);
   const auto apply = [problem](const Tensor& values) {
-    Tensor result = Tensor::empty(values.shape(), values.options());
+    Tensor result = unwritten(values.shape(), values.options());
     dispatch::run<kernels::DropoutKernels>(
         "apply", values.options(), Description().extents("", {values.numel()}),
         [&](const auto& kernels) { compute(kernels.apply, problem, values.numel(), values, result); });

@@ -78,7 +78,7 @@ Description count_of(const Tensor& input) { return Description().extents("", {in
 template <class Function>
 Tensor apply(const Function& function, const Tensor& input) try {
   check::is_floating({Function::name, "input", input});
-  Tensor output = Tensor::empty(input.shape(), input.options());
+  Tensor output = unwritten(input.shape(), input.options());
   dispatch::run<ElementwiseKernels>(
       Function::name, input.options(), count_of(input),
       [&](const auto& kernels) { compute(kernels.unary, function, input.numel(), input, output); });
@@ -87,7 +87,7 @@ Tensor apply(const Function& function, const Tensor& input) try {
                                                                : SavedTensor(Tensor(), "nothing");
   const auto rule = [=](const BackwardCall& call) -> std::vector<Tensor> {
     const Tensor known = saved.unpack(call), &grad_output = call.grad_output;
-    Tensor gradient = Tensor::empty(grad_output.shape(), grad_output.options());
+    Tensor gradient = unwritten(grad_output.shape(), grad_output.options());
     dispatch::run<ElementwiseKernels>(
         Function::name, gradient.options(), count_of(gradient).note(", backward"), [&](const auto& kernels) {
           compute(kernels.unary_backward, function, gradient.numel(), known, grad_output, gradient);
