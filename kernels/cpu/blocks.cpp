@@ -2,7 +2,6 @@
 #include "kernels/cpu/blocks.h"
 
 #include "kernels/cpu/scratch.h"
-#include "kernels/device.h"
 
 namespace kg::kernels::cpu {
 
@@ -50,11 +49,6 @@ class ConstantBlocks final : public Blocks<T> {
   std::shared_ptr<const ConstantPlanes<T>> planes_;
 };
 
-template <class T>
-std::size_t bytes_of(const Blocks<T>& blocks) {
-  return static_cast<std::size_t>(blocks.blocks() * blocks.block_size()) * sizeof(T);
-}
-
 }  // namespace
 
 template <class T>
@@ -64,15 +58,6 @@ void Blocks<T>::write_plain(void* elements) const {
     block_loops().of<T>()->from_block(block(index, memory.reserve(block_size())), count(), images_of(index),
                                       static_cast<T*>(elements) + index * block_size());
   });
-}
-
-template <class T>
-StoredBlocks<T>::StoredBlocks(std::int64_t images, std::int64_t channels, std::int64_t plane)
-    : Blocks<T>(images, channels, plane), data_(static_cast<T*>(device().allocate(bytes_of(*this)))) {}
-
-template <class T>
-StoredBlocks<T>::~StoredBlocks() {
-  device().release(data_, bytes_of(*this));
 }
 
 template <class T>

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/cpu/block_loops.h"
+#include "kernels/device.h"
 #include "kernels/form.h"
 #include "kernels/parallel.h"
 
@@ -15,6 +16,25 @@
 /// What a batch norm or a pooling has yet to do to them is done where the next kernel loads a block, into
 /// memory that a near cache holds, and never written to a far one.
 namespace kg::kernels::cpu {
+
+/// Memory from the device, which keeps what one step releases for the next.
+class Memory {
+ public:
+  /// Contents unspecified.
+  explicit Memory(std::size_t bytes) : bytes_(bytes), data_(device().allocate(bytes)) {}
+  ~Memory() { device().release(data_, bytes_); }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
+
+ private:
+  std::size_t bytes_;
+  void* data_;
+};
 
 /// Images of channels x plane elements in blocks: element k of the image in lane i at [k][i]. Lanes without
 /// an image, in the last block, hold 0 where the images are a gradient, otherwise anything finite.
@@ -58,17 +78,16 @@ template <class T>
 class StoredBlocks : public Blocks<T> {
  public:
   /// Elements unspecified.
-  StoredBlocks(std::int64_t images, std::int64_t channels, std::int64_t plane);
-  ~StoredBlocks() override;
-  StoredBlocks(const StoredBlocks&) = delete;
-  StoredBlocks& operator=(const StoredBlocks&) = delete;
+  StoredBlocks(std::int64_t images, std::int64_t channels, std::int64_t plane)
+      : Blocks<T>(images, channels, plane),
+        memory_(static_cast<std::size_t>(this->blocks() * this->block_size()) * sizeof(T)) {}
 
-  const T* block(std::int64_t index, T*) const override { return data_ + index * this->block_size(); }
-  const T* block(std::int64_t index) const { return data_ + index * this->block_size(); }
-  T* block(std::int64_t index) { return data_ + index * this->block_size(); }
+  const T* block(std::int64_t index, T*) const override { return block(index); }
+  const T* block(std::int64_t index) const { return memory_.as<const T>() + index * this->block_size(); }
+  T* block(std::int64_t index) { return memory_.as<T>() + index * this->block_size(); }
 
  private:
-  T* data_;
+  Memory memory_;
 };
 
 /// Planes each of which has one value throughout, such as the gradient of their means.

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <memory>
 #include <utility>
-#include <vector>
 
 #include "kernels/cpu/blocks.h"
 #include "kernels/dropout.h"
@@ -29,8 +28,8 @@ class BlockMask {
 
  private:
   DropoutProblem problem_;
-  std::int64_t count_;              ///< Elements of an image.
-  std::vector<std::uint8_t> bits_;  ///< A bit for each value, mask_bytes() for each vector.
+  std::int64_t count_;  ///< Elements of an image.
+  Memory bits_;         ///< A bit for each value, mask_bytes() for each vector.
 };
 
 /// Images to which dropout has yet to be applied.
