@@ -29,6 +29,8 @@ class Holder {
   virtual void* plain() = 0;
   /// Null where the elements are plain.
   virtual std::shared_ptr<const Form> form() const = 0;
+  /// Whether keep() would hold a form, and not write plain elements at once.
+  virtual bool takes_form() const = 0;
   /// From now on these are the elements. For an array that nobody has written to yet.
   virtual void keep(std::shared_ptr<const Form> form) = 0;
 
@@ -67,7 +69,9 @@ class Output {
   explicit operator bool() const { return plain_ || holder_; }
   /// Where the plain elements go.
   operator T*() const { return holder_ ? static_cast<T*>(holder_->plain()) : plain_; }
-  /// Writes the elements as a form; plain if the caller gave a pointer.
+  /// False if keep() writes plain elements: the caller gave a pointer.
+  bool takes_form() const { return holder_ && holder_->takes_form(); }
+  /// Writes the elements as a form, or plain.
   void keep(std::shared_ptr<const Form> form) const {
     if (holder_)
       holder_->keep(std::move(form));

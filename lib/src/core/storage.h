@@ -34,6 +34,7 @@ class Storage final : public std::enable_shared_from_this<Storage>, public kerne
   }
   void* plain() override { return data(); }
   std::shared_ptr<const kernels::Form> form() const override;
+  bool takes_form() const override { return !is_plain_.load(std::memory_order_acquire); }
   void keep(std::shared_ptr<const kernels::Form> form) override;
 
   /// True if it was allocated by work that was being recorded for a graph. It goes with the recording: what
