@@ -10,6 +10,7 @@
 #include "command/command_line.h"
 #include "data/dataset.h"
 #include "kernelgrad/kernelgrad.h"
+#include "support/suggest.h"
 #include "sweep/sweep.h"
 
 namespace mnist {
@@ -210,23 +211,42 @@ void add_help(CLI::App& app, Arguments& arguments) {
       ->check(one_of(others));
 }
 
+/// The options that a file can have, by their names in it.
+std::vector<std::string> options_in_files(const CLI::App& command) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : command.get_options()) {
+    if (!option->get_configurable()) continue;
+    const std::vector<std::string>& long_names = option->get_lnames();
+    names.insert(names.end(), long_names.begin(), long_names.end());
+  }
+  return names;
+}
+
 /// The format of option files: CLI11's, with one section for the one command that there is, or none.
 class OptionFile : public CLI::ConfigINI {
  public:
-  /// For the command that `app` was called with.
+  /// For the command that `app` was called with, or `app` itself if it has no commands.
   explicit OptionFile(const CLI::App& app) : app_(app) {}
 
   std::vector<CLI::ConfigItem> from_config(std::istream& stream) const override {
-    std::vector<std::string> command;
-    for (const CLI::App* called : app_.get_subcommands()) command.push_back(called->get_name());
+    const std::vector<CLI::App*> called = app_.get_subcommands();
+    if (called.empty() && !app_.get_subcommands(nullptr).empty()) return {};  // that is said without the file
+    const CLI::App& command = called.empty() ? app_ : *called.front();
+    std::vector<std::string> parents;
+    for (const CLI::App* parent : called) parents.push_back(parent->get_name());
     std::vector<CLI::ConfigItem> items;
     for (CLI::ConfigItem& item : CLI::ConfigINI::from_config(stream)) {
       if (item.name == "++" || item.name == "--") continue;  // a section begins or ends
-      if (!item.parents.empty() && !command.empty() && item.parents != command)
+      if (!item.parents.empty() && !parents.empty() && item.parents != parents)
         throw CLI::ConfigError(fmt::format("{} is for another command, expected options of {}",
-                                           item.fullname(), fmt::join(command, " ")),
+                                           item.fullname(), fmt::join(parents, " ")),
                                CLI::ExitCodes::ConfigError);
-      item.parents = command;
+      // Some versions of CLI11 name the value instead.
+      if (!command.get_option_no_throw("--" + item.name) && !command.get_option_no_throw(item.name))
+        throw CLI::ConfigError(fmt::format("unknown option {} in the file{}", item.name,
+                                           did_you_mean(item.name, options_in_files(command))),
+                               CLI::ExitCodes::ConfigError);
+      item.parents = parents;
       items.push_back(std::move(item));
     }
     return items;

@@ -661,18 +661,20 @@ class Options(Test):
         for name in ("a#b", "c;d", 'e"f', "g'h", "i=j, [k]", "\u00e9"):
             with self.subTest(name=name):
                 data, out = self.directory / name, self.directory / f"out {name}"
-                shutil.copytree(DATA, data)
+                shutil.copytree(FEW, data)
                 self.succeed("train", "--epochs", 1, "--quiet", "--device", "cpu", "--data", data, "--out", out)
                 self.assertIn("nothing is left to do", self.succeed("train", "--resume", out))
 
     def test_what_is_wrong_is_named(self):
-        for text, parts in [("[train]\nepoch=2\n", ["epoch"]), ("[train]\nepochs=few\n", ["epochs", "few"]),
+        for text, parts in [("[train]\nepoch=2\n", ["unknown option epoch ", "(did you mean epochs?)"]),
+                            ("momentum=0.9\n", ["unknown option momentum "]), ("[train]\nepochs=few\n", ["epochs", "few"]),
                             ("[sweep]\njobs=2\n", ["jobs", "another command"]), ("[train]\nresume=x\n", ["resume"])]:
             with self.subTest(text=text):
                 file = self.config(text)
                 self.fail_with(parts, "train", "--config", file, "--data", DATA, "--out", self.directory / "out",
                                code=None)
         self.fail_with(["nowhere.ini"], "train", "--config", self.directory / "nowhere.ini", code=None)
+        self.fail_with(["a command is missing"], "--config", self.config("epoch=2\n"), code=2)
         self.assertFalse((self.directory / "out").exists())
 
 
