@@ -199,6 +199,10 @@ def compare_elementwise(program, name, function, operands):
         tensors["direction"] = normal(len(values)).to(dtype)
         of = lambda t: function(*[t[key] for key in ("input", "weight")[:operands]])
         expected = results_of(tensors, of)
+        if name == "gelu" and dtype == torch.float32:
+            # PyTorch 2.6 has NaN at infinity there, other versions have infinity.
+            at_fault = (tensors["input"] == float("inf")) & expected["output"].isnan()
+            expected["output"] = expected["output"].masked_fill(at_fault, float("inf"))
         wide = {key: tensor.double() for key, tensor in tensors.items()}
         sizes = sizes_of(wide, of, results_of(wide, of))
         # Beside a kink the size has no meaning: there a gradient is off by as much as comes in, or not at all.
