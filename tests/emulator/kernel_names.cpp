@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT
 #include <cxxabi.h>
 #include <elf.h>
+#include <fcntl.h>
 #include <link.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <cstdint>
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
-#include <iterator>
-#include <map>
 #include <set>
+#include <span>
 #include <string>
-#include <vector>
 
 #include "error.h"
 
@@ -32,30 +34,42 @@ std::uintptr_t load_address() {
   return address;
 }
 
-/// Mangled names of the program's functions by address.
-std::map<std::uintptr_t, std::string> read_symbols() {
-  std::ifstream file("/proc/self/exe", std::ios::binary);
-  const std::vector<char> image(std::istreambuf_iterator<char>(file), {});
-  std::map<std::uintptr_t, std::string> symbols;
-  if (image.size() < sizeof(Elf64_Ehdr)) return symbols;
+/// The program's own file, in memory as far as it is read: most of it is debugging information. Empty if it
+/// cannot be had.
+std::span<const char> program_image() {
+  const int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+  if (file < 0) return {};
+  struct stat status;
+  void* memory = MAP_FAILED;
+  if (fstat(file, &status) == 0)
+    memory = mmap(nullptr, static_cast<std::size_t>(status.st_size), PROT_READ, MAP_PRIVATE, file, 0);
+  close(file);
+  if (memory == MAP_FAILED) return {};
+  return {static_cast<const char*>(memory), static_cast<std::size_t>(status.st_size)};
+}
+
+/// The mangled name of the program's function at the address, or null.
+const char* mangled_name(std::uintptr_t address) {
+  static const std::span<const char> image = program_image();
+  static const std::uintptr_t base = load_address();
+  if (image.size() < sizeof(Elf64_Ehdr)) return nullptr;
   const auto* header = reinterpret_cast<const Elf64_Ehdr*>(image.data());
   const auto* sections = reinterpret_cast<const Elf64_Shdr*>(image.data() + header->e_shoff);
-  const std::uintptr_t base = load_address();
   for (int i = 0; i < header->e_shnum; ++i) {
     if (sections[i].sh_type != SHT_SYMTAB) continue;
     const char* const names = image.data() + sections[sections[i].sh_link].sh_offset;
     const auto* const begin = reinterpret_cast<const Elf64_Sym*>(image.data() + sections[i].sh_offset);
     for (const auto* symbol = begin; symbol != begin + sections[i].sh_size / sizeof(Elf64_Sym); ++symbol)
-      if (ELF64_ST_TYPE(symbol->st_info) == STT_FUNC && symbol->st_value != 0)
-        symbols.emplace(base + symbol->st_value, names + symbol->st_name);
+      if (symbol->st_value == address - base && ELF64_ST_TYPE(symbol->st_info) == STT_FUNC)
+        return names + symbol->st_name;
   }
-  return symbols;
+  return nullptr;
 }
 
 /// "relu_kernel<float>" out of "void kg::(anonymous namespace)::relu_kernel<float>(long, float const*)".
-std::string short_name(const std::string& mangled) {
+std::string short_name(const char* mangled) {
   int status = 0;
-  char* const demangled = abi::__cxa_demangle(mangled.c_str(), nullptr, nullptr, &status);
+  char* const demangled = abi::__cxa_demangle(mangled, nullptr, nullptr, &status);
   if (!demangled) return mangled;
   std::string name = demangled;
   std::free(demangled);
@@ -97,9 +111,8 @@ Kernels& kernels() {
 }  // namespace
 
 std::string kernel_name(const void* kernel) {
-  static const std::map<std::uintptr_t, std::string>& symbols = *new std::map(read_symbols());
-  const auto found = symbols.find(reinterpret_cast<std::uintptr_t>(kernel));
-  return found == symbols.end() ? "a kernel without a name" : short_name(found->second);
+  const char* const mangled = mangled_name(reinterpret_cast<std::uintptr_t>(kernel));
+  return mangled ? short_name(mangled) : "a kernel without a name";
 }
 
 void note_kernel_run(const void* kernel) {
