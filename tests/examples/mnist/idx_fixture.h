@@ -79,13 +79,10 @@ inline std::filesystem::path write_gzip(const std::filesystem::path& path, const
 }
 
 inline Bytes read_plain(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
+  const std::string content = kg::testing::content_of(path);
+  return {content.begin(), content.end()};
 }
 
-inline std::string text_of(const std::filesystem::path& path) {
-  const Bytes bytes = read_plain(path);
-  return {bytes.begin(), bytes.end()};
-}
+inline std::string text_of(const std::filesystem::path& path) { return kg::testing::content_of(path); }
 
 }  // namespace mnist
