@@ -10,22 +10,24 @@ namespace kg::reference {
 /// Calls term(output element, input element, weight element) for every product that a convolution adds up.
 template <class Term>
 void for_conv2d_terms(const kernels::Conv2dProblem& p, const Term& term) {
-  const std::int64_t c_in = p.c_in / p.groups, c_out = p.c_out / p.groups;
+  const std::int64_t c_in = p.c_in / p.groups, c_out = p.c_out / p.groups, out_h = p.out_h(),
+                     out_w = p.out_w();
+  std::int64_t out = 0;
   for (std::int64_t n = 0; n < p.n; ++n)
     for (std::int64_t o = 0; o < p.c_out; ++o)
-      for (std::int64_t y = 0; y < p.out_h(); ++y)
-        for (std::int64_t x = 0; x < p.out_w(); ++x)
+      for (std::int64_t y = 0; y < out_h; ++y)
+        for (std::int64_t x = 0; x < out_w; ++x, ++out)
           for (std::int64_t c = 0; c < c_in; ++c)
-            for (std::int64_t i = 0; i < p.k_h; ++i)
+            for (std::int64_t i = 0; i < p.k_h; ++i) {
+              const std::int64_t in_y = y * p.stride_h - p.padding_h + i * p.dilation_h;
+              if (in_y < 0 || in_y >= p.h) continue;
+              const std::int64_t in_row = ((n * p.c_in + o / c_out * c_in + c) * p.h + in_y) * p.w,
+                                 weight_row = ((o * c_in + c) * p.k_h + i) * p.k_w;
               for (std::int64_t j = 0; j < p.k_w; ++j) {
-                const std::int64_t in_y = y * p.stride_h - p.padding_h + i * p.dilation_h;
                 const std::int64_t in_x = x * p.stride_w - p.padding_w + j * p.dilation_w;
-                if (in_y < 0 || in_y >= p.h || in_x < 0 || in_x >= p.w) continue;
-                const std::int64_t in_c = o / c_out * c_in + c;
-                term(((n * p.c_out + o) * p.out_h() + y) * p.out_w() + x,
-                     ((n * p.c_in + in_c) * p.h + in_y) * p.w + in_x,
-                     ((o * c_in + c) * p.k_h + i) * p.k_w + j);
+                if (in_x >= 0 && in_x < p.w) term(out, in_row + in_x, weight_row + j);
               }
+            }
 }
 
 /// The problem of kg::conv2d with valid arguments of these shapes.
@@ -47,6 +49,12 @@ inline kernels::Conv2dProblem conv2d_problem(const Shape& input, const Shape& we
           .groups = o.groups};
 }
 
+inline void add_bias(const kernels::Conv2dProblem& p, const std::vector<double>& bias, Values& output) {
+  const std::int64_t plane = p.out_h() * p.out_w();
+  for (std::int64_t i = 0; i < p.n * p.c_out * plane; ++i)
+    output.add(i, bias[static_cast<std::size_t>(i / plane % p.c_out)]);
+}
+
 /// `bias` may be empty.
 inline Values conv2d(const kernels::Conv2dProblem& p, const std::vector<double>& input,
                      const std::vector<double>& weight, const std::vector<double>& bias) {
@@ -54,10 +62,7 @@ inline Values conv2d(const kernels::Conv2dProblem& p, const std::vector<double>&
   for_conv2d_terms(p, [&](std::int64_t out, std::int64_t in, std::int64_t w) {
     output.add(out, input[static_cast<std::size_t>(in)] * weight[static_cast<std::size_t>(w)]);
   });
-  const std::int64_t plane = p.out_h() * p.out_w();
-  if (!bias.empty())
-    for (std::int64_t i = 0; i < p.n * p.c_out * plane; ++i)
-      output.add(i, bias[static_cast<std::size_t>(i / plane % p.c_out)]);
+  if (!bias.empty()) add_bias(p, bias, output);
   return output;
 }
 

@@ -6,28 +6,31 @@ namespace standin {
 
 namespace {
 
-/// Calls visit(index in x, index in w, index in y) for every product of one output element.
+/// Calls visit(index in x, index in w, index in y) for every product of one row of outputs.
 template <class Visit>
-void for_each_product(const Convolution& p, int n, int k, int oy, int ox, Visit visit) {
+void for_each_product(const Convolution& p, int n, int k, int oy, const Visit& visit) {
   const int first_channel = k / (p.w.n / p.groups) * p.w.c;
+  const std::size_t y_row = p.y.index(n, k, oy, 0);
   for (int c = 0; c < p.w.c; ++c)
-    for (int ky = 0; ky < p.w.h; ++ky)
+    for (int ky = 0; ky < p.w.h; ++ky) {
+      const int y = oy * p.stride_h - p.pad_h + ky * p.dilation_h;
+      if (y < 0 || y >= p.x.h) continue;
+      const std::size_t x_row = p.x.index(n, first_channel + c, y, 0);
       for (int kx = 0; kx < p.w.w; ++kx) {
-        const int y = oy * p.stride_h - p.pad_h + ky * p.dilation_h;
-        const int x = ox * p.stride_w - p.pad_w + kx * p.dilation_w;
-        if (y < 0 || y >= p.x.h || x < 0 || x >= p.x.w) continue;
-        visit(p.x.index(n, first_channel + c, y, x),
-              p.w.index(k, c, p.flip ? p.w.h - 1 - ky : ky, p.flip ? p.w.w - 1 - kx : kx),
-              p.y.index(n, k, oy, ox));
+        const std::size_t w = p.w.index(k, c, p.flip ? p.w.h - 1 - ky : ky, p.flip ? p.w.w - 1 - kx : kx);
+        int x = kx * p.dilation_w - p.pad_w;
+        for (int ox = 0; ox < p.y.w; ++ox, x += p.stride_w)
+          if (x >= 0 && x < p.x.w)
+            visit(x_row + static_cast<std::size_t>(x), w, y_row + static_cast<std::size_t>(ox));
       }
+    }
 }
 
 template <class Visit>
-void for_each_product(const Convolution& p, Visit visit) {
+void for_each_product(const Convolution& p, const Visit& visit) {
   for (int n = 0; n < p.y.n; ++n)
     for (int k = 0; k < p.y.c; ++k)
-      for (int oy = 0; oy < p.y.h; ++oy)
-        for (int ox = 0; ox < p.y.w; ++ox) for_each_product(p, n, k, oy, ox, visit);
+      for (int oy = 0; oy < p.y.h; ++oy) for_each_product(p, n, k, oy, visit);
 }
 
 /// An operand, as the math type lets a real library see it.

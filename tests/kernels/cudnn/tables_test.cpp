@@ -14,8 +14,8 @@
 #include "cases/log_softmax.h"
 #include "cases/pool2d.h"
 #include "core/tensor_impl.h"
-#include "kernels/avg_pool2d.h"
 #include "kernelgrad/cuda/runtime.h"
+#include "kernels/avg_pool2d.h"
 #include "kernels/cudnn.h"
 #include "kernels/cudnn/context.h"
 #include "kernels/cudnn/pool2d.h"
@@ -128,10 +128,12 @@ void compare_conv2d(const Conv2dProblem& p) {
                bias = on_cuda<T>({p.c_out}, 3), grad_output = on_cuda<T>(output_shape, 4);
   const std::vector<double> x = to_doubles(input), w = to_doubles(weight);
   const auto gradients = reference::conv2d_backward(p, x, w, to_doubles(grad_output));
+  const reference::Values without_bias = reference::conv2d(p, x, w, {});
+  reference::Values with_bias = without_bias;
+  reference::add_bias(p, to_doubles(bias), with_bias);
   compare<T, Conv2dKernels<T>>(
       *cuda::tables<Conv2dKernels>().of<T>(), *cudnn::tables<Conv2dKernels>().of<T>(),
-      {reference::conv2d(p, x, w, to_doubles(bias)), reference::conv2d(p, x, w, {}), gradients.input,
-       gradients.weight, gradients.bias},
+      {with_bias, without_bias, gradients.input, gradients.weight, gradients.bias},
       [&](const Conv2dKernels<T>& k, const std::vector<Tensor>& results) {
         k.forward(p, raw<T>(input), raw<T>(weight), raw<T>(bias), raw<T>(results[0]));
         k.forward(p, raw<T>(input), raw<T>(weight), nullptr, raw<T>(results[1]));
