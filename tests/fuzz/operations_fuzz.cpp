@@ -10,9 +10,11 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 
 #include "fuzz/fuzz.h"
 #include "fuzz/operations_inputs.h"
+#include "fuzz/tape_functions.h"
 #include "fuzz/tape_operations.h"
 #include "kernelgrad/kernelgrad.h"
 
@@ -59,6 +61,45 @@ bool takes_conv2d(const Value& x, const Value& weight, const Value& bias, const 
          fits(x.size(3), o.padding.w, o.dilation.w, weight.size(3));
 }
 
+bool takes_conv_transpose2d(const Value& x, const Value& weight, const Value& bias,
+                            const ConvTranspose2dOptions& o) {
+  return agree(x, {&weight}) && x.has_rank(4) && weight.has_rank(4) && x.size(2) >= 1 && x.size(3) >= 1 &&
+         lies_in(o.stride, 1, largest_option) && lies_in(o.padding, 0, largest_option) &&
+         lies_in(o.output_padding.h, 0, o.stride.h - 1) && lies_in(o.output_padding.w, 0, o.stride.w - 1) &&
+         lies_in(o.dilation, 1, largest_option) && lies_in(o.groups, 1, largest_option) &&
+         weight.size(0) == x.size(1) && x.size(1) % o.groups == 0 && weight.size(2) >= 1 &&
+         weight.size(3) >= 1 && takes_bias(x, bias, weight.size(1) * o.groups);
+}
+
+/// The convolution that it is the transpose of.
+kernels::Conv2dProblem conv_transpose2d_problem(const Value& x, const Value& weight,
+                                                const ConvTranspose2dOptions& o) {
+  const auto extent = [](std::int64_t out, std::int64_t stride, std::int64_t padding, std::int64_t more,
+                         std::int64_t dilation, std::int64_t kernel) {
+    return (out - 1) * stride - 2 * padding + dilation * (kernel - 1) + more + 1;
+  };
+  return {.n = x.size(0),
+          .c_in = weight.size(1) * o.groups,
+          .h = extent(x.size(2), o.stride.h, o.padding.h, o.output_padding.h, o.dilation.h, weight.size(2)),
+          .w = extent(x.size(3), o.stride.w, o.padding.w, o.output_padding.w, o.dilation.w, weight.size(3)),
+          .c_out = x.size(1),
+          .k_h = weight.size(2),
+          .k_w = weight.size(3),
+          .stride_h = o.stride.h,
+          .stride_w = o.stride.w,
+          .padding_h = o.padding.h,
+          .padding_w = o.padding.w,
+          .dilation_h = o.dilation.h,
+          .dilation_w = o.dilation.w,
+          .groups = o.groups};
+}
+
+double elements_of(const kernels::Conv2dProblem& p) {
+  return static_cast<double>(std::max<std::int64_t>(p.n, 1)) *
+         static_cast<double>(std::max<std::int64_t>(p.c_in, 1)) * static_cast<double>(p.h) *
+         static_cast<double>(p.w);
+}
+
 double products_of(const kernels::Conv2dProblem& p, const Value& weight) {
   return static_cast<double>(std::max<std::int64_t>(p.n, 1)) * static_cast<double>(p.out_h()) *
          static_cast<double>(p.out_w()) * static_cast<double>(1 + weight.tensor.numel());
@@ -67,6 +108,12 @@ double products_of(const kernels::Conv2dProblem& p, const Value& weight) {
 /// Images of more elements with their padding than memory could hold.
 bool may_be_refused(const kernels::Conv2dProblem& p) {
   return static_cast<double>(p.h + 2 * p.padding_h) * static_cast<double>(p.w + 2 * p.padding_w) > 0x1p30;
+}
+/// The same of conv_transpose2d, which pads to a multiple of a stride even where that is beyond the image.
+bool may_be_refused_transposed(const kernels::Conv2dProblem& p) {
+  return static_cast<double>(p.h + 2 * p.padding_h + p.stride_h) *
+             static_cast<double>(p.w + 2 * p.padding_w + p.stride_w) >
+         0x1p24;
 }
 
 bool takes_pool2d(const Value& x, Pair kernel, const PoolOptions& o) {
@@ -254,6 +301,35 @@ class Program : Inputs {
         });
   }
 
+  void conv_transpose2d() {
+    const Value x = input(4, 4);
+    const ConvTranspose2dOptions options{.stride = pair(1),
+                                         .padding = pair(0),
+                                         .output_padding = bytes_.one_in(2) ? pair(0) : Pair(0),
+                                         .dilation = pair(1),
+                                         .groups = bytes_.one_in(4) ? option(1) : 1};
+    const std::int64_t c_out = bytes_.one_of<std::int64_t>({1, 2, 3, 0}),
+                       k_h = bytes_.one_of<std::int64_t>({3, 1, 2, 3, 1, 2, 5, 0}),
+                       k_w = bytes_.one_of<std::int64_t>({3, 1, 2, 3, 1, 2, 5, 0});
+    const Value weight = parameter({size_or(1, x, 1), c_out, k_h, k_w}, x);
+    const std::int64_t groups = std::clamp<std::int64_t>(options.groups, 1, 8);
+    const Value bias = optional_parameter({size_or(1, weight, 1) * groups}, x);
+    const bool fits = takes_conv_transpose2d(x, weight, bias, options);
+    const kernels::Conv2dProblem p =
+        fits ? conv_transpose2d_problem(x, weight, options) : kernels::Conv2dProblem{};
+    const bool is_valid = fits && p.h >= 1 && p.w >= 1;
+    if (is_valid && (elements_of(p) > max_products || products_of(p, weight) > max_products ||
+                     may_be_refused_transposed(p)))
+      return;
+    step(
+        "conv_transpose2d", is_valid, {&x, &weight, &bias},
+        [&] { return kg::conv_transpose2d(x.tensor, weight.tensor, bias.tensor, options); },
+        [&]() -> Expected {
+          return {{p.n, p.c_in, p.h, p.w},
+                  fuzz::conv_transpose2d(tape_, p, x.numbers, weight.numbers, bias.numbers)};
+        });
+  }
+
   void linear() {
     const Value x = input(1, 4);
     const std::int64_t in_features = x.tensor.defined() && x.tensor.dim() > 0 ? x.size(-1) : 1,
@@ -401,13 +477,95 @@ class Program : Inputs {
     running_ = {{running.mean.tensor, expected.mean}, {running.variance.tensor, expected.variance}};
   }
 
-  void relu() {
-    const Value x = input(0, 4);
+  /// As the library takes it for a tensor of that type.
+  static double rounded(double number, const Value& x) {
+    const bool is_single = x.is_floating() && x.tensor.dtype() == DType::float32;
+    return is_single ? static_cast<double>(static_cast<float>(number)) : number;
+  }
+  /// The function with parameters, mostly its own.
+  template <class Function>
+  Function with_parameters(const Value& x) {
+    const auto parameter = [&](double usual) { return rounded(bytes_.one_in(2) ? number() : usual, x); };
+    constexpr Function usual;
+    if constexpr (requires { usual.negative_slope; }) return {parameter(usual.negative_slope)};
+    if constexpr (requires { usual.alpha; }) return {parameter(usual.alpha)};
+    if constexpr (requires { usual.exponent; }) return {parameter(usual.exponent)};
+    if constexpr (requires { usual.number; }) return {parameter(usual.number)};
+    if constexpr (requires { usual.beta; }) {
+      const double beta = parameter(usual.beta);
+      return {beta, parameter(usual.threshold)};
+    }
+    if constexpr (requires { usual.min; }) {
+      const double least = parameter(usual.min);
+      return {least, parameter(usual.max)};
+    }
+    return {};
+  }
+
+  /// The function of one element, by the name that the library has for it.
+  static Tensor call(const kernels::Relu&, const Tensor& x) { return kg::relu(x); }
+  static Tensor call(const kernels::LeakyRelu& f, const Tensor& x) {
+    return kg::leaky_relu(x, f.negative_slope);
+  }
+  static Tensor call(const kernels::Elu& f, const Tensor& x) { return kg::elu(x, f.alpha); }
+  static Tensor call(const kernels::Sigmoid&, const Tensor& x) { return kg::sigmoid(x); }
+  static Tensor call(const kernels::Tanh&, const Tensor& x) { return kg::tanh(x); }
+  static Tensor call(const kernels::Softplus& f, const Tensor& x) {
+    return kg::softplus(x, {.beta = f.beta, .threshold = f.threshold});
+  }
+  static Tensor call(const kernels::Gelu&, const Tensor& x) { return kg::gelu(x); }
+  static Tensor call(const kernels::Silu&, const Tensor& x) { return kg::silu(x); }
+  static Tensor call(const kernels::Hardswish&, const Tensor& x) { return kg::hardswish(x); }
+  static Tensor call(const kernels::Exp&, const Tensor& x) { return kg::exp(x); }
+  static Tensor call(const kernels::Log&, const Tensor& x) { return kg::log(x); }
+  static Tensor call(const kernels::Sqrt&, const Tensor& x) { return kg::sqrt(x); }
+  static Tensor call(const kernels::Square&, const Tensor& x) { return kg::square(x); }
+  static Tensor call(const kernels::Abs&, const Tensor& x) { return kg::abs(x); }
+  static Tensor call(const kernels::Neg&, const Tensor& x) { return kg::neg(x); }
+  static Tensor call(const kernels::Pow& f, const Tensor& x) { return kg::pow(x, f.exponent); }
+  static Tensor call(const kernels::Clamp& f, const Tensor& x) {
+    return kg::clamp(x, {.min = f.min, .max = f.max});
+  }
+  static Tensor call(const kernels::AddNumber& f, const Tensor& x) { return kg::add(x, f.number); }
+  static Tensor call(const kernels::SubtractNumber& f, const Tensor& x) { return kg::sub(x, f.number); }
+  static Tensor call(const kernels::SubtractFrom& f, const Tensor& x) { return kg::sub(f.number, x); }
+  static Tensor call(const kernels::MultiplyBy& f, const Tensor& x) { return kg::mul(x, f.number); }
+  static Tensor call(const kernels::DivideBy& f, const Tensor& x) { return kg::div(x, f.number); }
+  static Tensor call(const kernels::DivideInto& f, const Tensor& x) { return kg::div(f.number, x); }
+  static Tensor call(const kernels::Add&, const Tensor& a, const Tensor& b) { return kg::add(a, b); }
+  static Tensor call(const kernels::Sub&, const Tensor& a, const Tensor& b) { return kg::sub(a, b); }
+  static Tensor call(const kernels::Mul&, const Tensor& a, const Tensor& b) { return kg::mul(a, b); }
+  static Tensor call(const kernels::Div&, const Tensor& a, const Tensor& b) { return kg::div(a, b); }
+  static Tensor call(const kernels::Maximum&, const Tensor& a, const Tensor& b) { return kg::maximum(a, b); }
+  static Tensor call(const kernels::Minimum&, const Tensor& a, const Tensor& b) { return kg::minimum(a, b); }
+
+  template <class Function>
+  void apply(const Function& function, const Value& x) {
     step(
-        "relu", x.is_floating(), {&x}, [&] { return kg::relu(x.tensor); },
+        function.name, x.is_floating(), {&x}, [&] { return call(function, x.tensor); },
         [&]() -> Expected {
-          return {x.tensor.shape(), each(x.numbers, [&](Tape::Index i) { return fuzz::relu(tape_, i); })};
+          return {x.tensor.shape(),
+                  each(x.numbers, [&](Tape::Index i) { return function_of(tape_, function, i); })};
         });
+  }
+  void relu() { apply(kernels::Relu(), input(0, 4)); }
+
+  /// What the input names of a list of types: `body` is called with a std::type_identity.
+  template <class... Functions, class Body>
+  void one_of_functions(std::type_identity<std::variant<Functions...>>, const Body& body) {
+    std::size_t left = bytes_.below(sizeof...(Functions));
+    (void)((left-- == 0 ? (body(std::type_identity<Functions>()), true) : false) || ...);
+  }
+  void unary() {
+    one_of_functions(std::type_identity<kernels::UnaryFunction>(),
+                     [&]<class Function>(std::type_identity<Function>) {
+                       const Value x = input(0, 4);
+                       apply(with_parameters<Function>(x), x);
+                     });
+  }
+  void binary() {
+    one_of_functions(std::type_identity<kernels::BinaryFunction>(),
+                     [&]<class Function>(std::type_identity<Function>) { combine(Function()); });
   }
 
   void log_softmax() {
@@ -459,7 +617,8 @@ class Program : Inputs {
     return shape;
   }
 
-  void combine(bool multiplies) {
+  template <class Function>
+  void combine(const Function& function) {
     Value a = input(0, 4);
     Value b = bytes_.one_in(4)
                   ? any_value()
@@ -475,11 +634,13 @@ class Program : Inputs {
     }
     if (is_valid && static_cast<double>(product(shape)) > max_products) return;
     step(
-        multiplies ? "mul" : "add", is_valid, {&a, &b},
-        [&] { return multiplies ? kg::mul(a.tensor, b.tensor) : kg::add(a.tensor, b.tensor); },
+        function.name, is_valid, {&a, &b}, [&] { return call(function, a.tensor, b.tensor); },
         [&]() -> Expected {
-          return {shape, combined(tape_, multiplies, shape, a.tensor.shape(), a.numbers, b.tensor.shape(),
-                                  b.numbers)};
+          const auto of_elements = [&](Tape::Index x, Tape::Index y) {
+            return function_of(tape_, function, x, y);
+          };
+          return {shape,
+                  combined(of_elements, shape, a.tensor.shape(), a.numbers, b.tensor.shape(), b.numbers)};
         });
   }
 
@@ -670,18 +831,32 @@ class Program : Inputs {
   bool any_step() {
     using Step = void (*)(Program&);
     static constexpr Step steps[] = {
-        [](Program& p) { p.conv2d(); },      [](Program& p) { p.batch_norm(); },
-        [](Program& p) { p.dropout(); },     [](Program& p) { p.pool2d(true); },
-        [](Program& p) { p.pool2d(false); }, [](Program& p) { p.global_avg_pool2d(); },
-        [](Program& p) { p.linear(); },      [](Program& p) { p.relu(); },
-        [](Program& p) { p.log_softmax(); }, [](Program& p) { p.loss(false); },
-        [](Program& p) { p.loss(true); },    [](Program& p) { p.combine(false); },
-        [](Program& p) { p.combine(true); }, [](Program& p) { p.scale(); },
-        [](Program& p) { p.reduce(false); }, [](Program& p) { p.reduce(true); },
-        [](Program& p) { p.reshape(); },     [](Program& p) { p.flatten(); },
-        [](Program& p) { p.argmax(); },      [](Program& p) { p.convert(); },
-        [](Program& p) { p.detach(); },      [](Program& p) { p.overwrite(); },
+        [](Program& p) { p.conv2d(); },
+        [](Program& p) { p.batch_norm(); },
+        [](Program& p) { p.dropout(); },
+        [](Program& p) { p.pool2d(true); },
+        [](Program& p) { p.pool2d(false); },
+        [](Program& p) { p.global_avg_pool2d(); },
+        [](Program& p) { p.linear(); },
+        [](Program& p) { p.relu(); },
+        [](Program& p) { p.log_softmax(); },
+        [](Program& p) { p.loss(false); },
+        [](Program& p) { p.loss(true); },
+        [](Program& p) { p.combine(kernels::Add()); },
+        [](Program& p) { p.combine(kernels::Mul()); },
+        [](Program& p) { p.scale(); },
+        [](Program& p) { p.reduce(false); },
+        [](Program& p) { p.reduce(true); },
+        [](Program& p) { p.reshape(); },
+        [](Program& p) { p.flatten(); },
+        [](Program& p) { p.argmax(); },
+        [](Program& p) { p.convert(); },
+        [](Program& p) { p.detach(); },
+        [](Program& p) { p.overwrite(); },
         [](Program& p) { p.set_data(); },
+        [](Program& p) { p.unary(); },
+        [](Program& p) { p.binary(); },
+        [](Program& p) { p.conv_transpose2d(); },
     };
     const std::size_t choice = bytes_.below(std::size(steps) + 1);
     if (choice > 0) steps[choice - 1](*this);

@@ -49,6 +49,7 @@ class Tape {
 
   /// The type of the numbers to come.
   void set_precision(const Precision& precision) { precision_ = precision; }
+  const Precision& precision() const { return precision_; }
   /// Whether the numbers to come have gradients, as far as their operands have.
   void set_recording(bool recording) { recording_ = recording; }
   bool is_recording() const { return recording_; }
@@ -131,17 +132,65 @@ class Tape {
   template <class F, class Derivative>
   Index function(Index x, const F& f, const Derivative& derivative, double least = -unknown) {
     constexpr double roundings = 4;  // of the C library and of its argument's
-    const Bounded a = numbers_[x].bounded;
-    const auto bounded = [&](const auto& g) -> Bounded {
-      const double value = g(a.value);
-      if (!std::isfinite(a.error)) return {value, a.error};
-      return {value, std::abs(g(std::max(a.value - a.error, least)) - value) +
-                         std::abs(g(a.value + a.error) - value) +
-                         roundings * (precision_.unit * std::abs(value) + precision_.tiny)};
+    const auto rounding = [&](double value) {
+      return roundings * (precision_.unit * std::abs(value) + precision_.tiny);
     };
-    const Bounded slope = bounded(derivative);
+    const Bounded slope = bounded(x, derivative, least, {}, rounding);
     connect(x, slope.value, slope.error);
-    return push(bounded(f));
+    return push(bounded(x, f, least, {}, rounding));
+  }
+
+  /// What is known of a function at some argument: how large what it rounds is, for its value and for its
+  /// derivative. Infinite: nothing is known.
+  struct Sizes {
+    double value, slope;
+  };
+  /// f(x), where f and its derivative are monotonous but for these places, where either may turn or jump.
+  template <class F, class Derivative>
+  Index function(Index x, const F& f, const Derivative& derivative, const std::vector<double>& turns,
+                 const Sizes& sizes) {
+    constexpr double roundings = 16;  // of vectorised functions, which are less exact than the C library
+    const auto rounding = [&](double size) {
+      // Numbers below the smallest normal one may become 0, on the way too.
+      return [this, size](double) {
+        return roundings * (precision_.unit * size + (1 + size) / precision_.largest);
+      };
+    };
+    const Bounded slope = bounded(x, derivative, -unknown, turns, rounding(sizes.slope));
+    connect(x, slope.value, slope.error);
+    return push(bounded(x, f, -unknown, turns, rounding(sizes.value)));
+  }
+
+  Index quotient(Index x, Index y) {
+    const Bounded a = numbers_[x].bounded, b = numbers_[y].bounded;
+    const double least = std::abs(b.value) - b.error, ratio = a.value / b.value, inverse = 1 / b.value;
+    if (!(least > 0)) {
+      for (const Index i : {x, y}) connect(i, 0, unknown);
+      return push({ratio, unknown});
+    }
+    const auto rounded = [&](double value, double error) -> Bounded {
+      return {value, error + 4 * (precision_.unit * (std::abs(value) + error) +
+                                  (1 + 1 / least) / precision_.largest)};
+    };
+    const Bounded result = rounded(ratio, (a.error + std::abs(ratio) * b.error) / least);
+    const Bounded of_x = rounded(inverse, std::abs(inverse) * b.error / least);
+    const Bounded of_y =
+        rounded(-ratio * inverse, (result.error + std::abs(ratio * inverse) * b.error) / least);
+    connect(x, of_x.value, of_x.error);
+    connect(y, of_y.value, of_y.error);
+    return push(result);
+  }
+
+  /// The larger of two, or the smaller. Equal ones share the gradient.
+  Index extreme(bool larger, Index x, Index y) {
+    const Bounded a = numbers_[x].bounded, b = numbers_[y].bounded;
+    const double lead = larger ? a.value - b.value : b.value - a.value, reach = a.error + b.error;
+    const bool is_certain = std::abs(lead) > reach || reach == 0;
+    const double share = !is_certain || lead == 0 ? 0.5 : lead > 0 ? 1 : 0, doubt = is_certain ? 0 : 0.5;
+    connect(x, share, doubt);
+    connect(y, 1 - share, doubt);
+    const Bounded& winner = lead > 0 ? a : b;
+    return push({winner.value, is_certain ? winner.error : reach});
   }
 
   /// The largest, the first among equals.
@@ -209,6 +258,23 @@ class Tape {
       return {value, std::abs(value) + all < p.largest ? all : unknown};
     }
   };
+
+  /// g(x), where g is monotonous from `least` on but for the turns, up to the rounding of its value.
+  template <class G, class Rounding>
+  Bounded bounded(Index x, const G& g, double least, const std::vector<double>& turns,
+                  const Rounding& rounding) const {
+    const Bounded a = numbers_[x].bounded;
+    const double value = g(a.value);
+    if (!std::isfinite(a.error)) return {value, a.error};
+    const double low = std::max(a.value - a.error, least), high = a.value + a.error;
+    double error = std::abs(g(low) - value) + std::abs(g(high) - value);
+    for (const double turn : turns) {
+      if (a.error == 0 || !(turn >= low && turn <= high)) continue;
+      for (const double place : {std::nextafter(turn, -unknown), turn, std::nextafter(turn, unknown)})
+        error += std::abs(g(place) - value);
+    }
+    return {value, error + rounding(value)};
+  }
 
   void connect(Index operand, double slope, double error) {
     if (recording_ && numbers_[operand].has_gradient) edges_.push_back({operand, slope, error});

@@ -91,6 +91,31 @@ inline Indices conv2d(Tape& tape, const kernels::Conv2dProblem& p, const Indices
   return result;
 }
 
+/// The transpose of the convolution that `p` is: from what that makes to what it is made of. The bias is one
+/// for each channel of the latter.
+inline Indices conv_transpose2d(Tape& tape, const kernels::Conv2dProblem& p, const Indices& input,
+                                const Indices& weight, const Indices& bias) {
+  const std::int64_t pixels = p.h * p.w, outputs = p.n * p.c_in * pixels;
+  Terms inputs(outputs), weights(outputs);
+  if (!input.empty())
+    reference::for_conv2d_terms(p, [&](std::int64_t in, std::int64_t out, std::int64_t w) {
+      inputs.add(out, input[position(in)]);
+      weights.add(out, weight[position(w)]);
+    });
+  const bool spoils = may_spoil_zeros(tape, weight) || may_spoil_zeros(tape, input);
+  Indices result;
+  for (std::int64_t out = 0; out < outputs; ++out) {
+    Tape::Sum sum(tape);
+    const Indices &x = inputs.of[position(out)], &w = weights.of[position(out)];
+    for (std::size_t i = 0; i < x.size(); ++i) sum.add_product(x[i], w[i]);
+    if (spoils) sum.add_unknown();
+    const Index products = sum.done();
+    result.push_back(bias.empty() ? products
+                                  : sum_of(tape, {products, bias[position(out / pixels % p.c_in)]}));
+  }
+  return result;
+}
+
 /// input [rows, in_features] by weight [out_features, in_features].
 inline Indices linear(Tape& tape, std::int64_t rows, std::int64_t in_features, std::int64_t out_features,
                       const Indices& input, const Indices& weight, const Indices& bias) {
@@ -168,23 +193,17 @@ inline Index nll_loss(Tape& tape, std::int64_t classes, double scale, const Indi
   return sum.done();
 }
 
-/// Both broadcast to `shape`: the sum, or the product.
-inline Indices combined(Tape& tape, bool multiplies, const std::vector<std::int64_t>& shape,
-                        const std::vector<std::int64_t>& a_shape, const Indices& a,
-                        const std::vector<std::int64_t>& b_shape, const Indices& b) {
+/// function(element of a, element of b) of both, broadcast to `shape`.
+template <class Function>
+Indices combined(const Function& function, const std::vector<std::int64_t>& shape,
+                 const std::vector<std::int64_t>& a_shape, const Indices& a,
+                 const std::vector<std::int64_t>& b_shape, const Indices& b) {
   std::int64_t count = 1;
   for (const std::int64_t extent : shape) count *= extent;
   Indices result;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const Index x = a[position(reference::broadcast_index(i, shape, a_shape))],
-                y = b[position(reference::broadcast_index(i, shape, b_shape))];
-    Tape::Sum sum(tape);
-    if (multiplies)
-      sum.add_product(x, y);
-    else
-      sum.add(x), sum.add(y);
-    result.push_back(sum.done());
-  }
+  for (std::int64_t i = 0; i < count; ++i)
+    result.push_back(function(a[position(reference::broadcast_index(i, shape, a_shape))],
+                              b[position(reference::broadcast_index(i, shape, b_shape))]));
   return result;
 }
 
