@@ -36,6 +36,8 @@ FILES = sorted(TEST_FILES + ["augmented.png", "batches.csv", "best.safetensors",
 FILES_OF_NO_EPOCH = ["options.ini", "state.safetensors"]
 COMMANDS = ["train", "sweep", "eval", "predict", "list", "summary", "rf"]
 TRAIN_IMAGES, TEST_IMAGES = 200, 50
+# Of a data set for runs of which nothing is asked that they could learn from it.
+FEW_TRAIN_IMAGES, FEW_TEST_IMAGES = 24, 10
 # A hanging program fails its test instead of holding up the others; sanitizers and busy machines are slow.
 TIMEOUT = 120
 
@@ -45,7 +47,7 @@ def write_data(directory, repeat_train=1):
 
 
 def setUpModule():
-    global ROOT, DATA, TEST_SET, ENVIRONMENT, RUN, TRAINING
+    global ROOT, DATA, FEW, TEST_SET, ENVIRONMENT, RUN, TRAINING
     signal.signal(signal.SIGINT, signal.default_int_handler)  # children would inherit that a background job ignores it
     ROOT = Path(tempfile.mkdtemp(prefix="kernelgrad-cli-"))
     unittest.addModuleCleanup(shutil.rmtree, ROOT)
@@ -53,6 +55,8 @@ def setUpModule():
     ENVIRONMENT.pop("MNIST_DIR", None)
     DATA = ROOT / "data set"
     TEST_SET = write_data(DATA)
+    FEW = ROOT / "few images"
+    digits.write_data(FEW, FEW_TRAIN_IMAGES, FEW_TEST_IMAGES)
     RUN = ROOT / "run"
     TRAINING = mnist("train", "--epochs", 6, "--batch-size", 24, "--data", DATA, "--out", RUN, "--device", "cpu")
 
@@ -106,8 +110,8 @@ class Test(unittest.TestCase):
             self.assertIn(str(part), result.stderr)
         return result
 
-    def train(self, *arguments, out, **options):
-        return self.succeed("train", "--device", "cpu", "--data", DATA, "--out", out, *arguments, **options)
+    def train(self, *arguments, out, data=None, **options):
+        return self.succeed("train", "--device", "cpu", "--data", data or FEW, "--out", out, *arguments, **options)
 
 
 class Help(Test):
@@ -239,7 +243,7 @@ class WrongArguments(Test):
             self.misuse(parts, "train", "--data", DATA, "--device", "cpu", "--out", self.directory / "out", *arguments)
         self.assertEqual(names_in(self.directory), [])
         for arguments in (["--batch-size", TRAIN_IMAGES], ["--validation", TRAIN_IMAGES - 2, "--batch-size", 2]):
-            self.train("--epochs", 1, "--quiet", *arguments, out=self.directory / f"run{len(arguments)}")
+            self.train("--epochs", 1, "--quiet", *arguments, data=DATA, out=self.directory / f"run{len(arguments)}")
 
     def test_files_are_looked_for_first(self):
         """Before anything else is read or printed: the rest of each command line is wrong as well."""
@@ -364,7 +368,7 @@ class Training(Test):
         self.assertEqual((RUN / "train.log").read_text(), TRAINING.stdout)
 
     def test_log_of_a_quiet_run(self):
-        self.train("--epochs", 1, "--quiet", out=self.directory)
+        self.train("--epochs", 1, "--batch-size", 12, "--quiet", out=self.directory)
         lines = (self.directory / "train.log").read_text().splitlines()
         self.assertEqual(lines[3], "EPOCH: 1")
         self.assertRegex(lines[4], r"^Loss=\S+ Batch_id=1 Accuracy=\d+\.\d\d: 100%.* 2/2 ")
@@ -409,7 +413,7 @@ class Training(Test):
 
     def test_default_folder(self):
         def train(*arguments):
-            return ["train", "--quiet", "--data", DATA, "--device", "cpu", *arguments]
+            return ["train", "--quiet", "--data", FEW, "--device", "cpu", *arguments]
 
         for arguments, folder in [
             (["--epochs", 1, "--seed", 12], "s7_final-seed12-epochs1"),
@@ -439,7 +443,7 @@ class Training(Test):
         before = {name: (self.directory / name).read_bytes() for name in FILES}
         arguments = ["--epochs", 1, "--seed", 2, "--quiet"]
         self.fail_with([f"{self.directory}: has a finished run of 2 epochs", "--overwrite", "--out"], "train",
-                       "--device", "cpu", "--data", DATA, "--out", self.directory, *arguments)
+                       "--device", "cpu", "--data", FEW, "--out", self.directory, *arguments)
         self.assertEqual({name: (self.directory / name).read_bytes() for name in FILES}, before)
         self.train(*arguments, "--overwrite", out=self.directory)
         self.assertEqual(names_in(self.directory), FILES)
@@ -449,7 +453,8 @@ class Training(Test):
 
     def test_same_seed_same_bytes(self):
         for threads in (1, 2):
-            self.train("--epochs", 1, "--seed", 7, "--threads", threads, "--quiet", out=self.directory / str(threads))
+            self.train("--epochs", 1, "--seed", 7, "--threads", threads, "--quiet", data=DATA,
+                       out=self.directory / str(threads))
         one, two = ((self.directory / threads / "model.safetensors").read_bytes() for threads in "12")
         self.assertEqual(one, two)
 
@@ -460,8 +465,8 @@ class Sweep(Test):
         self.out = self.directory / "sweep"
         self.arguments = self.arguments_for(["s7_final", "classic_step2"], "1-2")
 
-    def arguments_for(self, models, seeds):
-        return ["sweep", *models, "--seeds", seeds, "--data", DATA, "--device", "cpu", "--out", self.out]
+    def arguments_for(self, models, seeds, data=None):
+        return ["sweep", *models, "--seeds", seeds, "--data", data or FEW, "--device", "cpu", "--out", self.out]
 
     def rows(self):
         """The lines of results.csv by (id, seed); fails unless the file is whole."""
@@ -534,7 +539,8 @@ class Sweep(Test):
                 self.assertIn(f", {expected} CPU thread", (self.out / "s7_final-seed1" / "train.log").read_text())
 
     def test_interruption(self):
-        process = self.start("--epochs", 5)
+        self.arguments = self.arguments_for(["s7_final", "classic_step2"], "1-2", DATA)
+        process = self.start("--epochs", 2)
         self.wait_for(self.out / "results.csv")
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=TIMEOUT)
@@ -542,7 +548,7 @@ class Sweep(Test):
         before = self.rows()
         self.assertIn(len(before), (1, 2))
         self.assertEqual(stderr, f"interrupted: {len(before)} of 4 runs are done; the same command does the rest\n")
-        output = self.succeed(*self.arguments, "--epochs", 5)
+        output = self.succeed(*self.arguments, "--epochs", 2)
         self.assertIn(f"4 runs, {len(before)} of them done already", output)
         after = self.rows()
         self.assertEqual(len(after), 4)
@@ -577,7 +583,7 @@ class Sweep(Test):
         for arguments, parts in [(["sweep", "s8_final"], ['"s8_final"', "expected one of", "s7_final"]),
                                  (["sweep", "--seeds", "3-1"], ["seeds", "3-1"]),
                                  (["sweep", "--seeds", "one"], ["seeds", "one"])]:
-            self.fail_with(parts, *arguments, "--data", DATA, "--out", self.out, code=2)
+            self.fail_with(parts, *arguments, "--data", FEW, "--out", self.out, code=2)
         for arguments in (["--jobs", 0], ["--epochs", 0], ["--threads", 0]):
             self.fail_with(arguments[:1], *self.arguments, *arguments, code=2)
         self.fail_with([self.directory / "nowhere"], "sweep", "--data", self.directory / "nowhere", "--out", self.out)
@@ -609,14 +615,14 @@ class Sweep(Test):
 
     def test_validation(self):
         arguments = [*self.arguments_for(["s7_final"], 1), "--epochs", 1]
-        output = self.succeed(*arguments, "--validation", 20)
+        output = self.succeed(*arguments, "--validation", 10)
         self.assertIn("\nValidation accuracies in percent", output)
         row = list(csv.DictReader((self.out / "table.csv").read_text().splitlines()))[0]
         self.assertEqual((row["published_last_five_mean"], row["difference"]), ("", ""))
-        self.assertIn("180 training images, 20 validation images",
+        self.assertIn("14 training images, 10 validation images",
                       (self.out / "s7_final-seed1" / "train.log").read_text())
         self.fail_with(["give another folder"], *arguments)
-        self.fail_with(["validation", "200"], *arguments, "--validation", 200, code=2)
+        self.fail_with(["validation", FEW_TRAIN_IMAGES], *arguments, "--validation", FEW_TRAIN_IMAGES, code=2)
 
 
 class Options(Test):
@@ -628,7 +634,7 @@ class Options(Test):
         return path
 
     def test_a_file_and_the_command_line_over_it(self):
-        file = self.config(f'; a comment\n[train]\nepochs=2\nseed=5\nquiet=true\ndata="{DATA}"\ndevice="cpu"\n')
+        file = self.config(f'; a comment\n[train]\nepochs=2\nseed=5\nquiet=true\ndata="{FEW}"\ndevice="cpu"\n')
         for arguments, seed in [(["--config", file, "train"], 5), (["train", "--config", file, "--seed", 6], 6)]:
             out = self.directory / str(seed)
             self.succeed(*arguments, "--out", out)
@@ -637,23 +643,24 @@ class Options(Test):
 
     def test_without_a_section(self):
         file = self.config("epochs=1\nseeds=3\n")
-        self.succeed("sweep", "s7_final", "--config", file, "--data", DATA, "--device", "cpu", "--out",
+        self.succeed("sweep", "s7_final", "--config", file, "--data", FEW, "--device", "cpu", "--out",
                      self.directory / "sweep")
         self.assertEqual(len(metrics_of(self.directory / "sweep" / "s7_final-seed3")), 1)
 
     def test_a_runs_own_options_make_it_again(self):
-        options = RUN / "options.ini"
-        for line in ('model="s7_final"', "epochs=6", "batch-size=24", "lr=0.04", "seed=1", f'data="{DATA}"',
+        run, out = self.directory / "run", self.directory / "again"
+        self.train("--epochs", 2, "--batch-size", 12, out=run)
+        options = run / "options.ini"
+        for line in ('model="s7_final"', "epochs=2", "batch-size=12", "lr=0.04", "seed=1", f'data="{FEW}"',
                      'dataset="mnist"', 'device="cpu"'):
             self.assertIn(f"\n{line}\n", options.read_text())
-        out = self.directory / "again"
         self.succeed("train", "--config", options, "--quiet", "--out", out)
         for name in ("model.safetensors", "options.ini"):
-            self.assertEqual((out / name).read_bytes(), (RUN / name).read_bytes(), name)
+            self.assertEqual((out / name).read_bytes(), (run / name).read_bytes(), name)
 
     def test_fewer_images_than_the_recipe_has_in_a_batch(self):
         out = self.directory / "run"
-        self.train("--validation", TRAIN_IMAGES - 24, "--epochs", 1, "--quiet", out=out)
+        self.train("--validation", FEW_TRAIN_IMAGES // 2, "--epochs", 1, "--quiet", out=out)
         self.assertIn("nothing is left to do", self.succeed("train", "--resume", out))
         self.succeed("train", "--config", out / "options.ini", "--quiet", "--out", self.directory / "again")
 
@@ -767,8 +774,8 @@ class Interruption(Test):
 
     def test_resume_needs_no_other_option(self):
         undisturbed = self.directory.with_suffix(".undisturbed")
-        arguments = ["--epochs", 4, "--batch-size", 24, "--seed", 3]
-        self.train(*arguments, out=undisturbed)
+        arguments = ["--epochs", 3, "--batch-size", 24, "--seed", 3]
+        self.train(*arguments, data=DATA, out=undisturbed)
         process = subprocess.Popen([MNIST, "train", "--device", "cpu", "--data", str(DATA), "--out",
                                     str(self.directory), *map(str, arguments)], stdin=subprocess.DEVNULL,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
@@ -806,8 +813,8 @@ class Interruption(Test):
 
 class Unwritable(Test):
     def test_standard_output(self):
-        for command in (["list"], ["--help"], ["eval", RUN / "model.safetensors", "--data", DATA],
-                        ["train", "--epochs", 1, "--data", DATA, "--out", "run"]):
+        for command in (["list"], ["--help"], ["eval", RUN / "model.safetensors", "--data", FEW],
+                        ["train", "--epochs", 1, "--data", FEW, "--out", "run"]):
             with self.subTest(command=command), open("/dev/full", "w") as full:
                 result = subprocess.run([MNIST, *map(str, command)], stdin=subprocess.DEVNULL, stdout=full,
                                         stderr=subprocess.PIPE, text=True, timeout=TIMEOUT, env=ENVIRONMENT,
@@ -824,11 +831,11 @@ class Unwritable(Test):
             self.assertEqual(path.read_bytes()[-8:-4], b"IEND")
 
     def train_into(self, out, parts, **options):
-        self.fail_with(parts, "train", "--epochs", 1, "--device", "cpu", "--data", DATA, "--out", out, **options)
+        self.fail_with(parts, "train", "--epochs", 1, "--device", "cpu", "--data", FEW, "--out", out, **options)
 
     def test_closed_standard_output(self):
-        for command in (["list"], ["--help"], ["eval", RUN / "model.safetensors", "--data", DATA, "--out", "out"],
-                        ["train", "--epochs", 1, "--data", DATA, "--out", "run"]):
+        for command in (["list"], ["--help"], ["eval", RUN / "model.safetensors", "--data", FEW, "--out", "out"],
+                        ["train", "--epochs", 1, "--data", FEW, "--out", "run"]):
             with self.subTest(command=command):
                 result = subprocess.run(["sh", "-c", 'exec "$0" "$@" <&- >&-', MNIST, *map(str, command)],
                                         stderr=subprocess.PIPE, text=True, timeout=TIMEOUT, env=ENVIRONMENT,
@@ -846,7 +853,7 @@ class Unwritable(Test):
                 self.assertEqual(result.returncode, code)
         out = self.directory / "run"
         result = subprocess.run(["sh", "-c", 'exec "$0" "$@" <&- 2>&-', MNIST, "train", "--quiet", "--epochs", "1",
-                                 "--device", "cpu", "--data", str(DATA), "--out", str(out)],
+                                 "--device", "cpu", "--data", str(FEW), "--out", str(out)],
                                 stdout=subprocess.PIPE, text=True, timeout=TIMEOUT, env=ENVIRONMENT)
         self.assertEqual(result.returncode, 0)
         self.assertEqual(names_in(out), FILES)
