@@ -88,7 +88,7 @@ class Run:
             command += ["--resume", "run"]
         else:
             command += ["--overwrite", "--out", "run", "--model", self.model, "--seed", str(self.seed), "--epochs",
-                        str(MODELS[self.model]), "--batch-size", "40", "--data", str(DATA), "--device", "cpu",
+                        str(MODELS[self.model]), "--batch-size", "16", "--data", str(DATA), "--device", "cpu",
                         "--threads", "1"]
         return subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                 stderr=subprocess.PIPE)
@@ -127,7 +127,7 @@ def main():
     root = Path(tempfile.mkdtemp(prefix="kernelgrad-kill-"))
     try:
         DATA = root / "data"
-        digits.write_data(DATA, 200, 50)
+        digits.write_data(DATA, 80, 20)
         runs = {model: [Run(root, model, seed) for seed in SEEDS] for model in MODELS}
         kills = finished = overwriting = 0
         while kills < arguments.kills or finished < len(MODELS):
