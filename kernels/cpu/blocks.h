@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "kernels/cpu/block_loops.h"
-#include "kernels/device.h"
+#include "kernels/cpu/memory.h"
 #include "kernels/form.h"
 #include "kernels/parallel.h"
 
@@ -16,25 +16,6 @@
 /// What a batch norm or a pooling has yet to do to them is done where the next kernel loads a block, into
 /// memory that a near cache holds, and never written to a far one.
 namespace kg::kernels::cpu {
-
-/// Memory from the device, which keeps what one step releases for the next.
-class Memory {
- public:
-  /// Contents unspecified.
-  explicit Memory(std::size_t bytes) : bytes_(bytes), data_(device().allocate(bytes)) {}
-  ~Memory() { device().release(data_, bytes_); }
-  Memory(const Memory&) = delete;
-  Memory& operator=(const Memory&) = delete;
-
-  template <class T>
-  T* as() const {
-    return static_cast<T*>(data_);
-  }
-
- private:
-  std::size_t bytes_;
-  void* data_;
-};
 
 /// Images of channels x plane elements in blocks: element k of the image in lane i at [k][i]. Lanes without
 /// an image, in the last block, hold 0 where the images are a gradient, otherwise anything finite.

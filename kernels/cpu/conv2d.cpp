@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "kernelgrad/error.h"
+#include "kernels/cpu/conv2d_axis.h"
 #include "kernels/cpu/conv2d_blocks.h"
+#include "kernels/cpu/conv2d_channels.h"
 #include "kernels/cpu/conv2d_direct.h"
 #include "kernels/cpu/correlate.h"
 #include "kernels/cpu/scratch.h"
@@ -37,18 +39,6 @@ void for_images(const Conv2dProblem& p, const Body& body) {
   });
 }
 
-/// One direction, vertical or horizontal, of a convolution.
-struct Axis {
-  std::int64_t in, out, kernel, stride, padding, dilation;
-};
-
-Axis vertical(const Conv2dProblem& p) {
-  return {p.h, p.out_h(), p.k_h, p.stride_h, p.padding_h, p.dilation_h};
-}
-Axis horizontal(const Conv2dProblem& p) {
-  return {p.w, p.out_w(), p.k_w, p.stride_w, p.padding_w, p.dilation_w};
-}
-
 /// The padded input, sorted by remainder modulo the stride: tap i of output y reads padded row y * stride + i
 /// * dilation, which is row y + i * dilation / stride of the phase i * dilation % stride. Within a phase the
 /// stride is 1.
@@ -70,35 +60,6 @@ struct InputAxis {
         std::clamp<std::int64_t>(ceil_div(axis.padding - phase, axis.stride), 0, extent);
     return {begin,
             std::clamp<std::int64_t>(ceil_div(axis.in + axis.padding - phase, axis.stride), begin, extent)};
-  }
-};
-
-/// The input gradient, sorted by remainder likewise: input row q * stride + phase gets grad_output row
-/// (q * stride + phase + padding - i * dilation) / stride for those taps i where that is a whole number.
-struct GradientAxis {
-  Axis axis;
-  std::int64_t before;  ///< Zero rows before grad_output's first, so that no tap reaches above.
-  std::int64_t extent;  ///< Rows of grad_output, zeros included.
-
-  explicit GradientAxis(const Axis& a) : axis(a), before(0), extent(0) {
-    std::int64_t last = a.out;
-    for (std::int64_t phase = 0; phase < a.stride; ++phase)
-      for (std::int64_t i = 0; i < a.kernel; ++i) {
-        if (!has_tap(phase, i)) continue;
-        before = std::max(before, -shift(phase, i));
-        last = std::max(last, rows(phase) + shift(phase, i));
-      }
-    extent = before + last;
-  }
-  std::int64_t phases() const { return axis.stride; }
-  std::int64_t rows(std::int64_t phase) const {
-    return std::max<std::int64_t>(0, ceil_div(axis.in - phase, axis.stride));
-  }
-  bool has_tap(std::int64_t phase, std::int64_t i) const {
-    return (phase + axis.padding - i * axis.dilation) % axis.stride == 0;
-  }
-  std::int64_t shift(std::int64_t phase, std::int64_t i) const {
-    return (phase + axis.padding - i * axis.dilation) / axis.stride;
   }
 };
 
@@ -208,13 +169,10 @@ bool is_sparse(const Conv2dProblem& p) {
   return h.phases * w.phases > most_phases || packed > most_zeros * arrays + few_elements;
 }
 
-/// Element (t, o) of the result [taps][channels] is weight[o * taps + t].
 template <class T>
-std::vector<T> transposed(const T* weight, std::int64_t channels, std::int64_t taps) {
-  std::vector<T> result(static_cast<std::size_t>(channels * taps));
-  for (std::int64_t o = 0; o < channels; ++o)
-    for (std::int64_t t = 0; t < taps; ++t)
-      result[static_cast<std::size_t>(t * channels + o)] = weight[o * taps + t];
+std::vector<T> packed(const WeightMatrix<T>& weights) {
+  std::vector<T> result(static_cast<std::size_t>(weights.taps * weights.channels));
+  convolution_loops().of<T>()->pack_weights(weights, result.data());
   return result;
 }
 
@@ -252,12 +210,17 @@ void forward(const Conv2dProblem& p, Input<T> input_array, const T* weight, cons
   const T* input = input_array;
   T* output = output_array;
   if (takes_direct(p)) return conv2d_direct().of<T>()->forward(p, input, weight, bias, output);
+  if (takes_channels(p)) return conv2d_channels_forward(p, input, weight, bias, output);
   const InputLayout layout(p);
   check_row<T>(layout.pitch);
   const std::int64_t channels = p.c_out / p.groups, out_h = p.out_h(), out_w = p.out_w();
   std::vector<std::vector<T>> weights;
   for (std::int64_t g = 0; g < p.groups; ++g)
-    weights.push_back(transposed(weight + g * channels * layout.taps(), channels, layout.taps()));
+    weights.push_back(packed<T>({.data = weight + g * channels * layout.taps(),
+                                 .tap_stride = 1,
+                                 .channel_stride = layout.taps(),
+                                 .taps = layout.taps(),
+                                 .channels = channels}));
 
   for_images(p, [&](std::int64_t n, std::int64_t g) {
     thread_local Scratch<T> packed_memory;
@@ -322,7 +285,7 @@ template <class T>
 struct GradientPhase {
   std::int64_t row_phase, column_phase, rows, columns;
   std::vector<std::int64_t> offsets;
-  std::vector<T> weights;  ///< [groups][taps][input channels of a group]
+  std::vector<T> weights;  ///< [groups][taps][input channels of a group], each group's packed.
 
   std::int64_t taps() const { return static_cast<std::int64_t>(offsets.size()); }
 };
@@ -350,6 +313,15 @@ GradientPhase<T> gradient_phase(const Conv2dProblem& p, const GradientLayout& la
           phase.weights.push_back(weight[((o * c_in + c) * p.k_h + i) * p.k_w + j]);
       }
     }
+  for (std::int64_t g = 0; g < p.groups; ++g) {
+    T* of_group = phase.weights.data() + g * phase.taps() * c_in;
+    std::ranges::copy(packed<T>({.data = of_group,
+                                 .tap_stride = c_in,
+                                 .channel_stride = 1,
+                                 .taps = phase.taps(),
+                                 .channels = c_in}),
+                      of_group);
+  }
   return phase;
 }
 
@@ -381,6 +353,7 @@ void backward_input(const Conv2dProblem& p, Input<T> gradient_array, const T* we
   const T* grad_output = gradient_array;
   T* grad_input = grad_input_array;
   if (takes_direct(p)) return conv2d_direct().of<T>()->backward_input(p, grad_output, weight, grad_input);
+  if (takes_channels(p)) return conv2d_channels_backward_input(p, grad_output, weight, grad_input);
   const GradientLayout layout(p);
   check_row<T>(layout.pitch);
   const std::int64_t c_in = p.c_in / p.groups;
@@ -440,6 +413,7 @@ void backward_weight(const Conv2dProblem& p, Input<T> input_array, Input<T> grad
                               *gradient_blocks(p, gradient_array), nullptr, grad_weight);
   const T *input = input_array, *grad_output = gradient_array;
   if (takes_direct(p)) return conv2d_direct().of<T>()->backward_weight(p, input, grad_output, grad_weight);
+  if (takes_channels(p)) return conv2d_channels_backward_weight(p, input, grad_output, grad_weight);
   const InputLayout layout(p);
   const std::int64_t taps = layout.taps(), channels = p.c_out / p.groups, out_plane = p.out_h() * p.out_w();
   const std::int64_t gradient_pitch = ceil_div(layout.out_count, correlate_slack) * correlate_slack;

@@ -72,8 +72,9 @@ bool takes_blocks(const Conv2dProblem& p) {
   // Lanes without an image cost as much as the others.
   const std::int64_t lanes = block_loops().of<T>()->lanes, computed = ceil_div(p.n, lanes) * lanes;
   if (computed > p.n + p.n / 4) return false;
-  // The channels go through a block of input and one of output again and again. Up to here that is faster than
-  // the loops over one image, with a second-level cache of 2 MB: era_model1 lost 14 % with a limit of 1.5 MB.
+  // The channels go through a block of input and one of output again and again. Up to here that is faster
+  // than the loops over one image, with a second-level cache of 2 MB: era_model1 lost 14 % with a limit
+  // of 1.5 MB.
   constexpr double cached = 3e6;
   const double in = static_cast<double>(p.c_in) * static_cast<double>(p.h) * static_cast<double>(p.w),
                out = static_cast<double>(p.c_out) * static_cast<double>(p.out_h()) *

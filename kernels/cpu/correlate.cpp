@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "kernels/cpu/correlate.h"
 
+#include "kernels/parallel.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/correlate.cpp"
 #include <hwy/foreach_target.h>
@@ -107,7 +109,7 @@ KG_TILE void correlate_tile(const Correlation<T>& work, std::int64_t channel, st
       sums[o][v] = work.bias ? hn::Set(d, work.bias[channel + o]) : hn::Zero(d);
   const T* source = work.source + pixel;
   for (std::int64_t t = 0; t < work.taps; ++t) {
-    const T* weights = work.weights + t * work.channels + channel;
+    const T* weights = work.weights + channel * work.taps + t * Channels;
     const T* row = source + work.offsets[t];
     Vector<T> pixels[Vectors];
     for (int v = 0; v < Vectors; ++v) pixels[v] = hn::LoadU(d, row + v * lanes);
@@ -126,13 +128,16 @@ void correlate_channels(const Correlation<T>& work, std::int64_t channel) {
   const std::int64_t count = (work.rows - 1) * work.pitch + work.width;
   constexpr int vectors = vectors_for(Channels);
   Destination<T> destination(work);
-  std::int64_t pixel = 0;
-  for (; pixel + (vectors - 1) * lanes < count; pixel += vectors * lanes)
-    correlate_tile<Channels, vectors>(work, channel, pixel, destination);
-  if (pixel < count)
-    with_constant<vectors>((count - pixel + lanes - 1) / lanes, [&](auto rest) HWY_ATTR {
-      correlate_tile<Channels, decltype(rest)::value>(work, channel, pixel, destination);
+  // Tiles of equal size: a small one at the end would read a weight for few products.
+  const std::int64_t all = ceil_div(count, lanes), tiles = ceil_div(all, std::int64_t{vectors});
+  std::int64_t vector = 0;
+  for (std::int64_t tile = 0; tile < tiles; ++tile) {
+    const std::int64_t end = all * (tile + 1) / tiles;
+    with_constant<vectors>(end - vector, [&](auto in_tile) HWY_ATTR {
+      correlate_tile<Channels, decltype(in_tile)::value>(work, channel, vector * lanes, destination);
     });
+    vector = end;
+  }
 }
 
 /// Calls f(channels as a constant, first channel) for blocks of Max channels, then of smaller powers of two.
@@ -145,6 +150,15 @@ HWY_INLINE void for_channel_blocks(std::int64_t channels, const F& f) {
   }
   if (channel + 2 <= channels) f(std::integral_constant<int, 2>(), channel), channel += 2;
   if (channel < channels) f(std::integral_constant<int, 1>(), channel);
+}
+
+template <class T>
+void pack_weights(const WeightMatrix<T>& weights, T* packed) {
+  for_channel_blocks<max_channels>(weights.channels, [&](auto channels, std::int64_t channel) HWY_ATTR {
+    for (std::int64_t t = 0; t < weights.taps; ++t)
+      for (std::int64_t o = 0; o < channels; ++o)
+        *packed++ = weights.data[t * weights.tap_stride + (channel + o) * weights.channel_stride];
+  });
 }
 
 template <class T>
@@ -228,7 +242,7 @@ void copy_rows(const RowCopy<T>& work) {
 }
 
 template <class T>
-constexpr ConvolutionLoops<T> loops{correlate<T>, accumulate_products<T>, copy_rows<T>};
+constexpr ConvolutionLoops<T> loops{pack_weights<T>, correlate<T>, accumulate_products<T>, copy_rows<T>};
 
 Tables<ConvolutionLoops> tables_of_loops() { return {&loops<float>, &loops<double>}; }
 

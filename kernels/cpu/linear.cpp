@@ -40,9 +40,12 @@ void multiply(std::int64_t rows, std::int64_t columns, std::int64_t inner, Opera
     const std::int64_t channels = range.end - range.begin;
     T* weights = weight_memory.reserve(inner * channels);
     T* rows_of_c = c + range.begin * columns;
-    for (std::int64_t k = 0; k < inner; ++k)
-      for (std::int64_t m = 0; m < channels; ++m)
-        weights[k * channels + m] = a.data[k * a.inner_stride + (range.begin + m) * a.outer_stride];
+    convolution_loops().of<T>()->pack_weights({.data = a.data + range.begin * a.outer_stride,
+                                               .tap_stride = a.inner_stride,
+                                               .channel_stride = a.outer_stride,
+                                               .taps = inner,
+                                               .channels = channels},
+                                              weights);
     convolution_loops().of<T>()->correlate({.source = source.data(),
                                             .offsets = offsets.data(),
                                             .taps = inner,

@@ -9,6 +9,28 @@
 /// The problems on which the backends are tested and measured, by operation.
 namespace kg::cases {
 
+/// Many channels: the CPU has them in the lanes. Of each group there are some that fill no vector.
+inline constexpr kernels::Conv2dProblem conv2d_channels[] = {
+    {.n = 3, .c_in = 33, .h = 5, .w = 7, .c_out = 50, .k_h = 3, .k_w = 3, .padding_h = 1, .padding_w = 1},
+    {.n = 2, .c_in = 64, .h = 6, .w = 5, .c_out = 72, .k_h = 3, .k_w = 3, .stride_h = 2, .stride_w = 2},
+    {.n = 1, .c_in = 80, .h = 4, .w = 4, .c_out = 35, .k_h = 1, .k_w = 1},
+    {.n = 2, .c_in = 40, .h = 5, .w = 6, .c_out = 129, .k_h = 1, .k_w = 1, .stride_h = 2, .stride_w = 3},
+    {.n = 1, .c_in = 32, .h = 7, .w = 8, .c_out = 32, .k_h = 2, .k_w = 2, .stride_h = 3, .stride_w = 3},
+    {.n = 1,
+     .c_in = 47,
+     .h = 9,
+     .w = 6,
+     .c_out = 34,
+     .k_h = 3,
+     .k_w = 2,
+     .padding_h = 3,
+     .padding_w = 2,
+     .dilation_h = 2,
+     .dilation_w = 3},
+    {.n = 2, .c_in = 66, .h = 4, .w = 5, .c_out = 100, .k_h = 3, .k_w = 1, .padding_h = 1, .groups = 2},
+    {.n = 40, .c_in = 32, .h = 25, .w = 24, .c_out = 32, .k_h = 1, .k_w = 1},
+};
+
 /// Small ones: sizes that no block or vector divides, and every option alone and with others.
 inline constexpr kernels::Conv2dProblem conv2d[] = {
     // Sizes.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <cmath>
 #include <limits>
+#include <span>
 
 #include "cases/batch_norm.h"
 #include "cases/conv2d.h"
@@ -16,31 +17,36 @@ namespace {
 
 using namespace testing;
 
+void check_conv2d(std::span<const kernels::Conv2dProblem> problems) {
+  for (const DType dtype : {DType::float32, DType::float64})
+    for (const kernels::Conv2dProblem& p : problems) {
+      INFO(describe(p));
+      const double tolerance = dtype == DType::float32 ? 2e-6 : 1e-12;
+      const std::vector<Tensor> inputs =
+          requiring({random({p.n, p.c_in, p.h, p.w}, dtype, 1),
+                     random({p.c_out, p.c_in / p.groups, p.k_h, p.k_w}, dtype, 2)});
+      const Run actual = run(
+          [&](const std::vector<Tensor>& t) {
+            return conv2d(t[0], t[1],
+                          {.stride = {p.stride_h, p.stride_w},
+                           .padding = {p.padding_h, p.padding_w},
+                           .dilation = {p.dilation_h, p.dilation_w},
+                           .groups = p.groups});
+          },
+          inputs);
+      const std::vector<double> x = to_doubles(inputs[0]), w = to_doubles(inputs[1]);
+      CHECK(difference(actual.output, reference::conv2d(p, x, w, {}), tolerance) == "");
+      const auto expected =
+          reference::conv2d_backward(p, x, w, to_doubles(random(actual.output.shape(), dtype, 99)));
+      CHECK(difference(actual.gradients[0], expected.input, tolerance) == "");
+      CHECK(difference(actual.gradients[1], expected.weight, tolerance) == "");
+    }
+}
+
 TEST_CASE("Every instruction set computes conv2d and its gradients", "[simd][conv2d]") {
   for_each_target([] {
-    for (const DType dtype : {DType::float32, DType::float64})
-      for (const kernels::Conv2dProblem& p : cases::conv2d) {
-        INFO(describe(p));
-        const double tolerance = dtype == DType::float32 ? 2e-6 : 1e-12;
-        const std::vector<Tensor> inputs =
-            requiring({random({p.n, p.c_in, p.h, p.w}, dtype, 1),
-                       random({p.c_out, p.c_in / p.groups, p.k_h, p.k_w}, dtype, 2)});
-        const Run actual = run(
-            [&](const std::vector<Tensor>& t) {
-              return conv2d(t[0], t[1],
-                            {.stride = {p.stride_h, p.stride_w},
-                             .padding = {p.padding_h, p.padding_w},
-                             .dilation = {p.dilation_h, p.dilation_w},
-                             .groups = p.groups});
-            },
-            inputs);
-        const std::vector<double> x = to_doubles(inputs[0]), w = to_doubles(inputs[1]);
-        CHECK(difference(actual.output, reference::conv2d(p, x, w, {}), tolerance) == "");
-        const auto expected =
-            reference::conv2d_backward(p, x, w, to_doubles(random(actual.output.shape(), dtype, 99)));
-        CHECK(difference(actual.gradients[0], expected.input, tolerance) == "");
-        CHECK(difference(actual.gradients[1], expected.weight, tolerance) == "");
-      }
+    check_conv2d(cases::conv2d);
+    check_conv2d(cases::conv2d_channels);
   });
 }
 

@@ -66,6 +66,13 @@ TEST_CASE("conv2d and its gradients agree with their formulas", "[conv2d]") {
   }
 }
 
+TEST_CASE("conv2d with many channels agrees with its formulas", "[conv2d]") {
+  for_each_case(cases::conv2d_channels, [](Device device, const Conv2dProblem& p) {
+    for (const DType dtype : {DType::float32, DType::float64})
+      if (p.n < 9 || device.is_cpu()) check_values_and_gradients(p, dtype, device, true);
+  });
+}
+
 TEST_CASE("conv2d of more images than a vector has lanes agrees with its formulas", "[conv2d]") {
   // The CPU takes such a batch in blocks, of which the last is not full.
   const auto check = [](Conv2dProblem p, DType dtype) {
