@@ -23,14 +23,11 @@ using Vector = hn::Vec<Lanes<T>>;
 template <class T>
 constexpr std::int64_t lanes = hn::MaxLanes(Lanes<T>());
 
-/// AVX-512 has 32 registers: 6 pixels x 4 vectors of sums, 4 vectors of weights, a pixel. The others have 16:
-/// 4 x 3, 3, 1.
+/// AVX-512 has 32 registers, the others 16.
 constexpr bool many_registers = HWY_TARGET == HWY_AVX3;
-constexpr int max_vectors = many_registers ? 4 : 3;
-constexpr int rows_for(int vectors) {
-  const int fitting = ((many_registers ? 30 : 15) - vectors) / vectors;
-  return fitting < 8 ? fitting : 8;
-}
+constexpr int max_vectors = many_registers ? 3 : 2;
+/// As many rows of sums as leave registers for `vectors` operands and one more.
+constexpr int rows_for(int vectors) { return ((many_registers ? 31 : 15) - vectors) / vectors; }
 
 // As in correlate.cpp: a sanitizer's checks take the sums out of their registers.
 #if HWY_IS_ASAN || HWY_IS_TSAN
@@ -135,7 +132,7 @@ KG_TILE void products_tile(const ChannelProducts<T>& work, std::int64_t tap, std
 
 template <int Vectors, class T>
 HWY_NOINLINE void products_of_panel(const ChannelProducts<T>& work) {
-  constexpr int most = std::min<int>(rows_for(Vectors), lanes<T>);
+  constexpr int most = std::min<int>(std::min(rows_for(Vectors), 8), lanes<T>);
   const std::int64_t tiles = (lanes<T> + most - 1) / most;
   const auto add = [&](std::int64_t image, std::int64_t image_end, std::int64_t pixel,
                        std::int64_t pixel_end) HWY_ATTR {

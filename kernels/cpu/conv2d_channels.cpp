@@ -116,12 +116,15 @@ struct OutputPixels {
 template <class T, class WeightOf>
 void pack_panel(const ChannelPanel& panel, std::int64_t out_channels, std::int64_t channels,
                 std::int64_t taps, const WeightOf& weight_of, T* packed) {
-  const std::int64_t lanes = channel_loops().of<T>()->lanes, first = panel.first * lanes;
-  for (std::int64_t c = 0; c < ceil_div(channels, lanes) * lanes; c += lanes)
-    for (std::int64_t t = 0; t < taps; ++t)
-      for (std::int64_t i = c; i < c + lanes; ++i)
-        for (std::int64_t o = first; o < first + panel.vectors * lanes; ++o)
-          *packed++ = o < out_channels && i < channels ? weight_of(o, i, t) : T(0);
+  const std::int64_t lanes = channel_loops().of<T>()->lanes, width = panel.vectors * lanes,
+                     first = panel.first * lanes;
+  std::fill_n(packed, ceil_div(channels, lanes) * taps * lanes * width, T(0));
+  // Vector by vector of input channels: what is written stays in a near cache until its lines are full.
+  for (std::int64_t c = 0; c < channels; c += lanes, packed += taps * lanes * width)
+    for (std::int64_t o = first; o < std::min(first + width, out_channels); ++o)
+      for (std::int64_t i = c; i < std::min(c + lanes, channels); ++i)
+        for (std::int64_t t = 0; t < taps; ++t)
+          packed[(t * lanes + i - c) * width + o - first] = weight_of(o, i, t);
 }
 
 /// A correlation of packed images with the weights of one gather; its results go to planes of h x w pixels.
