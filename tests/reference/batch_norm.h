@@ -47,7 +47,7 @@ void for_channel_elements(const kernels::BatchNormProblem& p, const Body& body) 
 
 /// 1 / sqrt(variance + epsilon) of every channel.
 inline std::vector<double> inverse_roots(const kernels::BatchNormProblem& p,
-                                              const std::vector<ChannelMoments>& moments) {
+                                         const std::vector<ChannelMoments>& moments) {
   std::vector<double> result;
   for (const ChannelMoments& m : moments) result.push_back(1 / std::sqrt(m.biased_variance + p.epsilon));
   return result;
