@@ -48,6 +48,14 @@ const Case cases[] = {
     {.input = {8, 64, 56, 56}, .out = 128, .stride = 2, .padding = 1},
     {.input = {8, 64, 56, 56}, .out = 128, .k = 1},
     {.input = {8, 64, 56, 56}, .out = 64, .padding = 1, .groups = 64},
+    {.input = {8, 128, 28, 28}, .out = 128, .padding = 1},
+    {.input = {8, 256, 14, 14}, .out = 256, .padding = 1},
+    {.input = {8, 256, 14, 14}, .out = 512, .stride = 2, .padding = 1},
+    {.input = {8, 256, 14, 14}, .out = 1024, .k = 1},
+    {.input = {8, 512, 7, 7}, .out = 512, .padding = 1},
+    {.input = {8, 3, 224, 224}, .out = 64, .k = 7, .stride = 2, .padding = 3},
+    {.input = {1, 64, 56, 56}, .out = 64, .padding = 1},
+    {.input = {1, 512, 7, 7}, .out = 512, .padding = 1},
 };
 
 void add_all(const std::string& operation, bench::Direction direction) {

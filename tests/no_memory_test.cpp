@@ -109,6 +109,11 @@ TEST_CASE("A step of training without memory is an error", "[no_memory]") {
     nn::Sequential net = network();
     return [loss = nll_loss(net(Tensor::ones({2, 1, 12, 12})), labels()), net] { loss.backward(); };
   });
+  fail_every_allocation("backward of images in blocks", [] {
+    nn::Sequential net = network();
+    return [loss = nll_loss(net(Tensor::ones({16, 1, 12, 12})), Tensor::zeros({16}, {.dtype = DType::int64})),
+            net] { loss.backward(); };
+  });
   fail_every_allocation("backward of a retained graph", [] {
     const Tensor x = random({4, 3}).set_requires_grad();
     return [loss = sum(x * x + relu(x)), x] {
@@ -129,6 +134,9 @@ TEST_CASE("Operations without memory are errors", "[no_memory]") {
                row = random({6}, DType::float32);
   const Tensor w = random({6, 2, 3, 3}, DType::float32), m = random({5, 6}, DType::float32);
   const Tensor dozen = Tensor::zeros({12});
+  const Tensor many = random({31, 4, 6, 6}, DType::float32), kernel = random({5, 4, 3, 3}, DType::float32);
+  const Tensor channels = random({1, 33, 3, 3}, DType::float32),
+               wide = random({40, 33, 2, 2}, DType::float32);
   Generator generator(1);
   const std::vector<std::pair<const char*, Work>> works = {
       {"add", [&] { x + row; }},
@@ -148,6 +156,10 @@ TEST_CASE("Operations without memory are errors", "[no_memory]") {
       {"avg_pool2d", [&] { avg_pool2d(x, 3, {.stride = 1, .padding = 1}); }},
       {"global_avg_pool2d", [&] { global_avg_pool2d(x); }},
       {"log_softmax", [&] { log_softmax(x); }},
+      {"a pending result",
+       [&] { relu(batch_norm(conv2d(many, kernel), {}, {}, {}, {}, {.training = true})); }},
+      {"a pending result that is read", [&] { relu(conv2d(many, kernel)).data<float>(); }},
+      {"a convolution with many channels", [&] { conv2d(channels, wide); }},
       {"clone", [&] { x.clone(); }},
       {"detach", [&] { x.detach(); }},
       {"to", [&] { row.to(DType::float64); }},

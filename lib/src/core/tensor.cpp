@@ -148,11 +148,13 @@ std::int64_t Tensor::numel() const { return kg::numel(shape()); }
 DType Tensor::dtype() const { return checked(impl()).dtype; }
 Device Tensor::device() const { return checked(impl()).storage->device(); }
 
-void* Tensor::address(DType wanted) const {
+void* Tensor::address(DType wanted) const try {
   if (dtype() != wanted)
     throw Error("Tensor::data: asked for " + std::string(name_of(wanted)) + ", the tensor is " +
                 std::string(name_of(dtype())));
   return impl_->storage->data();
+} catch (const std::bad_alloc&) {
+  no_memory("Tensor::data");
 }
 
 void* Tensor::host_data(DType wanted) const {
