@@ -91,9 +91,12 @@ def main():
     parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")
     parser.add_argument("--batches", type=int, help="stop after so many batches (default: a whole epoch)")
     parser.add_argument("--channels-last", action="store_true", help="keep images and weights as NHWC")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the network (PyTorch 2)")
     parser.add_argument("--no-onednn", action="store_true", help="use PyTorch's own convolutions")
     arguments = parser.parse_args()
 
+    if arguments.compile and not hasattr(torch, "compile"):
+        raise SystemExit(f"peer_epoch.py: PyTorch {torch.__version__} has no torch.compile")
     torch.set_num_threads(arguments.threads)
     torch.backends.mkldnn.set_flags(not arguments.no_onednn)
     torch.manual_seed(1)
@@ -102,6 +105,8 @@ def main():
     if arguments.channels_last:
         images = images.contiguous(memory_format=torch.channels_last)
         network = network.to(memory_format=torch.channels_last)
+    if arguments.compile:
+        network = torch.compile(network)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.04, momentum=0.9)
 
     order = torch.randperm(len(labels))

@@ -130,15 +130,27 @@ void check_readers(DType dtype, const std::function<Function(unsigned)>& network
 }
 
 TEST_CASE("Who reads a result between operations changes nothing", "[blocks]") {
-  for_each_target([] {
-    for (const DType dtype : {DType::float32, DType::float64}) {
-      for (const Configuration& c : configurations) {
-        INFO("training " << c.training << ", relu " << c.relu_before << c.relu_after << ", dropout "
-                         << c.dropout);
-        check_readers(dtype, [&](unsigned read) { return network(c, read); });
-      }
-      check_readers(dtype, network_of_functions);
+  for (const DType dtype : {DType::float32, DType::float64}) {
+    for (const Configuration& c : configurations) {
+      INFO("training " << c.training << ", relu " << c.relu_before << c.relu_after << ", dropout "
+                       << c.dropout);
+      check_readers(dtype, [&](unsigned read) { return network(c, read); });
     }
+    check_readers(dtype, network_of_functions);
+  }
+}
+
+TEST_CASE("Every instruction set computes in blocks what it computes without", "[blocks][simd]") {
+  const std::function<Function(unsigned)> networks[] = {
+      [](unsigned read) { return network(configurations[1], read); },
+      [](unsigned read) { return network(configurations[3], read); }, network_of_functions};
+  for_each_target([&] {
+    for (const DType dtype : {DType::float32, DType::float64})
+      for (const auto& network_read : networks) {
+        const std::vector<Tensor> inputs = requiring(inputs_of(dtype));
+        check_same(run(network_read(nothing), inputs), run(network_read(everything), inputs),
+                   dtype == DType::float32 ? 2e-4 : 1e-12);
+      }
   });
 }
 

@@ -43,14 +43,14 @@ void check_conv2d(std::span<const kernels::Conv2dProblem> problems) {
     }
 }
 
-TEST_CASE("Every instruction set computes conv2d and its gradients", "[simd][conv2d]") {
+TEST_CASE("Every instruction set computes conv2d and its gradients", "[simd][native][conv2d]") {
   for_each_target([] {
     check_conv2d(cases::conv2d);
     check_conv2d(cases::conv2d_channels);
   });
 }
 
-TEST_CASE("Every instruction set computes linear", "[simd][linear]") {
+TEST_CASE("Every instruction set computes linear", "[simd][native][linear]") {
   for_each_target([] {
     for (const kernels::LinearProblem& p : cases::linear) {
       INFO(describe(p));
@@ -61,7 +61,7 @@ TEST_CASE("Every instruction set computes linear", "[simd][linear]") {
   });
 }
 
-TEST_CASE("Every instruction set computes batch_norm and its gradients", "[simd][batch_norm]") {
+TEST_CASE("Every instruction set computes batch_norm and its gradients", "[simd][native][batch_norm]") {
   const DType dtype = GENERATE(DType::float32, DType::float64);
   const double tolerance = dtype == DType::float32 ? 5e-7 : 2e-15;
   for_each_target([&] {
@@ -110,7 +110,7 @@ std::vector<Tensor> max_pool2d_results(DType dtype) {
   return results;
 }
 
-TEST_CASE("Every instruction set pools alike, bit by bit", "[simd][max_pool2d]") {
+TEST_CASE("Every instruction set pools alike, bit by bit", "[simd][native][max_pool2d]") {
   const DType dtype = GENERATE(DType::float32, DType::float64);
   const std::vector<Tensor> expected = max_pool2d_results(dtype);
   for_each_target([&] {
