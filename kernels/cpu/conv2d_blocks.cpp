@@ -136,15 +136,14 @@ class Backward {
 
   const std::shared_ptr<StoredBlocks<T>>& grad_input() const { return grad_input_; }
 
-  void write_grad_weight(T* grad_weight) const {
-    const std::int64_t taps = sum_count() / p_.c_out, part_count = parts();
+  void write_grad_weight(T* grad_weight) {
+    const std::int64_t taps = sum_count() / p_.c_out;
+    for (std::int64_t part = 1; part < parts(); ++part)
+      for (std::int64_t k = 0; k < sum_count(); ++k)
+        totals_[static_cast<std::size_t>(k)] += totals_[static_cast<std::size_t>(part * sum_count() + k)];
     for (std::int64_t o = 0; o < p_.c_out; ++o)
-      for (std::int64_t t = 0; t < taps; ++t) {
-        double sum = 0;
-        for (std::int64_t part = 0; part < part_count; ++part)
-          sum += totals_[static_cast<std::size_t>(part * sum_count() + t * p_.c_out + o)];
-        grad_weight[o * taps + t] = static_cast<T>(sum);
-      }
+      for (std::int64_t t = 0; t < taps; ++t)
+        grad_weight[o * taps + t] = static_cast<T>(totals_[static_cast<std::size_t>(t * p_.c_out + o)]);
   }
 
  private:
