@@ -20,9 +20,11 @@ void step_as(Slot& slot, const typename Rule::Constants& constants, const Rates&
   const std::size_t count = slot.kept.size();
   std::array<T*, Rule::kept_values> kept{};
   for (std::size_t k = 0; k < count; ++k) kept[k] = slot.kept[k].template data<T>();
-  for (std::int64_t i = 0; i < slot.parameter.numel(); ++i) {
+  const std::int64_t elements = slot.parameter.numel();
+  const bool first = slot.steps == 1;
+  for (std::int64_t i = 0; i < elements; ++i) {
     std::array<T, Rule::kept_values> values{};
-    if (slot.steps > 1)
+    if (!first)
       for (std::size_t k = 0; k < count; ++k) values[k] = kept[k][i];
     rule(w[i], g[i], count > 0 ? values.data() : nullptr);
     for (std::size_t k = 0; k < count; ++k) kept[k][i] = values[k];
