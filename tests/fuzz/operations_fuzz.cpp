@@ -109,12 +109,6 @@ double products_of(const kernels::Conv2dProblem& p, const Value& weight) {
 bool may_be_refused(const kernels::Conv2dProblem& p) {
   return static_cast<double>(p.h + 2 * p.padding_h) * static_cast<double>(p.w + 2 * p.padding_w) > 0x1p30;
 }
-/// The same of conv_transpose2d, which pads to a multiple of a stride even where that is beyond the image.
-bool may_be_refused_transposed(const kernels::Conv2dProblem& p) {
-  return static_cast<double>(p.h + 2 * p.padding_h + p.stride_h) *
-             static_cast<double>(p.w + 2 * p.padding_w + p.stride_w) >
-         0x1p24;
-}
 
 bool takes_pool2d(const Value& x, Pair kernel, const PoolOptions& o) {
   return x.is_floating() && x.has_rank(4) && lies_in(kernel, 1, largest_option) &&
@@ -318,8 +312,8 @@ class Program : Inputs {
     const kernels::Conv2dProblem p =
         fits ? conv_transpose2d_problem(x, weight, options) : kernels::Conv2dProblem{};
     const bool is_valid = fits && p.h >= 1 && p.w >= 1;
-    if (is_valid && (elements_of(p) > max_products || products_of(p, weight) > max_products ||
-                     may_be_refused_transposed(p)))
+    if (is_valid &&
+        (elements_of(p) > max_products || products_of(p, weight) > max_products || may_be_refused(p)))
       return;
     step(
         "conv_transpose2d", is_valid, {&x, &weight, &bias},

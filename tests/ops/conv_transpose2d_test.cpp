@@ -52,6 +52,20 @@ TEST_CASE("conv_transpose2d is the transpose of conv2d, plus a bias", "[conv_tra
   for_each_case(cases::conv2d_unequal, check);
 }
 
+TEST_CASE("conv_transpose2d of one pixel takes any stride", "[conv_transpose2d]") {
+  const Tensor input = random({2, 3, 1, 1}, DType::float64, 1),
+               weight = random({3, 2, 3, 2}, DType::float64, 2);
+  const Tensor expected =
+      conv_transpose2d(input, weight, Tensor(), {.stride = {2, 2}, .output_padding = {1, 0}});
+  for (const std::int64_t stride : {std::int64_t{3}, std::int64_t{1} << 20, std::int64_t{1} << 30}) {
+    INFO("stride " << stride);
+    const Tensor output =
+        conv_transpose2d(input, weight, Tensor(), {.stride = {stride, stride}, .output_padding = {1, 0}});
+    CHECK(output.shape() == expected.shape());
+    CHECK(output.to_vector<double>() == expected.to_vector<double>());
+  }
+}
+
 TEST_CASE("conv_transpose2d passes the gradient check", "[conv_transpose2d][gradcheck]") {
   const auto check = [](Device device, const Conv2dProblem& p) {
     const std::vector<Tensor> inputs = inputs_of(p, DType::float64, device);

@@ -48,6 +48,11 @@ void check_arguments(const Tensor& input, const Tensor& weight, const Tensor& bi
   check::has_shape(b, {checked_numel(op, {weight.size(1), options.groups})}, "[c_out]");
 }
 
+/// The stride of the convolution: where there is one output, all larger ones give the same.
+std::int64_t stride_of(std::int64_t out, std::int64_t stride, std::int64_t output_padding) {
+  return out == 1 ? output_padding + 1 : stride;
+}
+
 /// The convolution that leads from the output's shape to the input's. Its input gradient is what is computed.
 Conv2dProblem problem_of(const Tensor& input, const Tensor& weight, const ConvTranspose2dOptions& options) {
   const auto [stride, padding, output_padding, dilation, groups] = options;
@@ -59,8 +64,8 @@ Conv2dProblem problem_of(const Tensor& input, const Tensor& weight, const ConvTr
       .c_out = input.size(1),
       .k_h = weight.size(2),
       .k_w = weight.size(3),
-      .stride_h = stride.h,
-      .stride_w = stride.w,
+      .stride_h = stride_of(input.size(2), stride.h, output_padding.h),
+      .stride_w = stride_of(input.size(3), stride.w, output_padding.w),
       .padding_h = padding.h,
       .padding_w = padding.w,
       .dilation_h = dilation.h,
