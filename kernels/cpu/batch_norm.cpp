@@ -62,15 +62,15 @@ std::vector<Channel<T>> channels_of(const BatchNormProblem& p, const T* gamma, c
 
 /// The input if it is in blocks.
 template <class T>
-std::shared_ptr<const StoredBlocks<T>> blocked(const BatchNormProblem& p, Input<T> input) {
+std::shared_ptr<const Blocks<T>> blocked(const BatchNormProblem& p, Input<T> input) {
   const auto blocks = form_of(input, p.n, p.channels, p.plane);
   note_variant(blocks ? "blocks" : simd_level());
-  return blocks ? stored(blocks) : nullptr;
+  return blocks;
 }
 
 template <class T>
 void normalize(const BatchNormProblem& p, std::vector<Channel<T>> channels, Input<T> input,
-               const std::shared_ptr<const StoredBlocks<T>>& blocks, Output<T> output) {
+               const std::shared_ptr<const Blocks<T>>& blocks, Output<T> output) {
   if (blocks) return output.keep(std::make_shared<Normalized<T>>(blocks, std::move(channels), p.dropout));
   const T* x = input;
   T* y = output;
@@ -112,9 +112,10 @@ template <class T>
 void forward_training(const BatchNormProblem& p, Input<T> input, const T* gamma, const T* beta,
                       double momentum, T* running_mean, T* running_var, std::int64_t* num_batches_tracked,
                       T* mean, T* inv_std, Output<T> output) {
-  const auto blocks = blocked(p, input);
-  const std::vector<Moments> channels =
-      combined(p, blocks ? moments_of(*blocks, p.channels, p.relu_before) : moments_of<T>(p, input));
+  const auto form = blocked(p, input);
+  const auto [blocks, pieces] = form ? with_moments(form, p.channels, p.relu_before)
+                                     : WithMoments<T>{.input = nullptr, .pieces = moments_of<T>(p, input)};
+  const std::vector<Moments> channels = combined(p, pieces);
   const double count = static_cast<double>(p.n * p.plane);
   for (std::size_t c = 0; c < channels.size(); ++c) {
     mean[c] = static_cast<T>(channels[c].mean);
@@ -127,7 +128,7 @@ void forward_training(const BatchNormProblem& p, Input<T> input, const T* gamma,
     move(running_var[c], channels[c].squares / (count - 1));
   }
   if (num_batches_tracked) ++*num_batches_tracked;
-  normalize(p, channels_of(p, gamma, beta, mean, inv_std), input, blocks, output);
+  normalize<T>(p, channels_of(p, gamma, beta, mean, inv_std), input, blocks, output);
 }
 
 template <class T>
@@ -135,7 +136,9 @@ void forward_inference(const BatchNormProblem& p, Input<T> input, const T* gamma
                        const T* mean, const T* var, T* inv_std, Output<T> output) {
   for (std::int64_t c = 0; c < p.channels; ++c)
     inv_std[c] = static_cast<T>(1 / std::sqrt(static_cast<double>(var[c]) + p.epsilon));
-  normalize(p, channels_of(p, gamma, beta, mean, inv_std), input, blocked(p, input), output);
+  auto blocks = blocked(p, input);
+  if (blocks && blocks->depth() == max_depth) blocks = stored(blocks);
+  normalize<T>(p, channels_of(p, gamma, beta, mean, inv_std), input, blocks, output);
 }
 
 template <class T>
@@ -144,8 +147,8 @@ void backward(const BatchNormProblem& p, bool batch_statistics, Input<T> input_a
               T* grad_gamma, T* grad_beta) {
   const std::vector<Channel<T>> channels = channels_of(p, gamma, beta, mean, inv_std);
   if (const auto blocks = blocked(p, input_array))
-    return batch_norm_backward(p, batch_statistics, blocks, gradient_array, channels, grad_input_array,
-                               grad_gamma, grad_beta);
+    return batch_norm_backward(p, batch_statistics, stored(blocks), gradient_array, channels,
+                               grad_input_array, grad_gamma, grad_beta);
   const PlaneLoops<T>& loops = *plane_loops().of<T>();
   const T *input = input_array, *grad_output = gradient_array;
   T* grad_input = grad_input_array;

@@ -22,17 +22,18 @@ void for_pieces(const Blocks<T>& blocks, std::int64_t channels, const Body& body
 }  // namespace
 
 template <class T>
-Normalized<T>::Normalized(std::shared_ptr<const StoredBlocks<T>> input, std::vector<Channel<T>> channels,
+Normalized<T>::Normalized(std::shared_ptr<const Blocks<T>> input, std::vector<Channel<T>> channels,
                           const DropoutProblem& dropout)
     : Blocks<T>(input->images(), static_cast<std::int64_t>(channels.size()),
                 input->count() / static_cast<std::int64_t>(channels.size())),
       input_(std::move(input)),
+      stored_(std::dynamic_pointer_cast<const StoredBlocks<T>>(input_)),
       channels_(std::move(channels)),
       mask_(*input_, dropout) {}
 
 template <class T>
 const T* Normalized<T>::block(std::int64_t index, T* scratch) const {
-  const T* input = input_->block(index);
+  const T* input = input_->block(index, scratch);
   for_pieces(*this, this->channels(), [&](std::size_t c, std::int64_t first, std::int64_t count) {
     plane_loops().of<T>()->normalize(channels_[c], input + first, count, scratch + first);
     if (!mask_.keeps_all()) mask_.apply(index, first, count, scratch + first, scratch + first);
@@ -48,7 +49,7 @@ bool Normalized<T>::is(const StoredBlocks<T>& input, std::span<const Channel<T>>
     return a.relu_before == b.relu_before && a.relu_after == b.relu_after && a.mean == b.mean &&
            a.inv_std == b.inv_std && a.scale == b.scale && (!a.relu_after || a.shift == b.shift);
   };
-  return input_.get() == &input && std::ranges::equal(channels_, channels, same) && mask_.is_of(dropout);
+  return stored_.get() == &input && std::ranges::equal(channels_, channels, same) && mask_.is_of(dropout);
 }
 
 template <class T>
@@ -57,7 +58,7 @@ void Normalized<T>::for_gradients(std::int64_t index, const T* gradient, const B
   for_pieces(*this, this->channels(), [&](std::size_t c, std::int64_t first, std::int64_t count) {
     alignas(64) T dropped[max_piece];
     if (!mask_.keeps_all()) mask_.apply(index, first, count, gradient + first, dropped);
-    body(c, input_->block(index) + first, mask_.keeps_all() ? gradient + first : dropped, count, first);
+    body(c, stored_->block(index) + first, mask_.keeps_all() ? gradient + first : dropped, count, first);
   });
 }
 
@@ -142,16 +143,17 @@ std::shared_ptr<const GradientOfNormalized<T>> with_sums(const std::shared_ptr<c
 }  // namespace
 
 template <class T>
-std::vector<ChannelPiece> moments_of(const StoredBlocks<T>& input, std::int64_t channels, bool relu_before) {
+WithMoments<T> with_moments(const std::shared_ptr<const Blocks<T>>& input, std::int64_t channels,
+                            bool relu_before) {
   // In a block that is not full, the pieces are those of its images.
   const BlockLoops<T>& loops = *block_loops().of<T>();
-  const std::int64_t plane = input.block_size() / channels, pieces_per_channel = ceil_div(plane, max_piece);
-  std::vector<ChannelPiece> pieces(static_cast<std::size_t>(input.blocks() * channels * pieces_per_channel));
-  parallel_for(input.blocks(), [&](std::int64_t index) {
+  const std::int64_t plane = input->block_size() / channels, pieces_per_channel = ceil_div(plane, max_piece);
+  std::vector<ChannelPiece> pieces(static_cast<std::size_t>(input->blocks() * channels * pieces_per_channel));
+  const auto add_moments = [&](std::int64_t index, const T* block) {
     thread_local Scratch<T> memory;
-    const std::int64_t images = input.images_of(index);
-    for_pieces(input, channels, [&](std::size_t c, std::int64_t first, std::int64_t count) {
-      const T* x = input.block(index) + first;
+    const std::int64_t images = input->images_of(index);
+    for_pieces(*input, channels, [&](std::size_t c, std::int64_t first, std::int64_t count) {
+      const T* x = block + first;
       if (images < loops.lanes) {
         T* present = memory.reserve(max_piece);
         loops.from_block(x, count / loops.lanes, images, present);
@@ -165,8 +167,9 @@ std::vector<ChannelPiece> moments_of(const StoredBlocks<T>& input, std::int64_t 
           .count = static_cast<double>(count),
           .moments = plane_loops().of<T>()->moments(x, count, relu_before)};
     });
-  });
-  return pieces;
+  };
+  auto in_memory = stored<T>(input, add_moments);
+  return {std::move(in_memory), std::move(pieces)};
 }
 
 template <class T>
@@ -191,12 +194,12 @@ void batch_norm_backward(const BatchNormProblem& problem, bool batch_statistics,
         gradient->normalized(), gradient, std::move(mean_plain), std::move(mean_normalized)));
 }
 
-#define KG_BLOCKS(T)                                                                         \
-  template class Normalized<T>;                                                              \
-  template class GradientOfNormalized<T>;                                                    \
-  template std::vector<ChannelPiece> moments_of(const StoredBlocks<T>&, std::int64_t, bool); \
-  template void batch_norm_backward(const BatchNormProblem&, bool,                           \
-                                    const std::shared_ptr<const StoredBlocks<T>>&, Input<T>, \
+#define KG_BLOCKS(T)                                                                                 \
+  template class Normalized<T>;                                                                      \
+  template class GradientOfNormalized<T>;                                                            \
+  template WithMoments<T> with_moments(const std::shared_ptr<const Blocks<T>>&, std::int64_t, bool); \
+  template void batch_norm_backward(const BatchNormProblem&, bool,                                   \
+                                    const std::shared_ptr<const StoredBlocks<T>>&, Input<T>,         \
                                     std::vector<Channel<T>>, Output<T>, T*, T*);
 KG_BLOCKS(float)
 KG_BLOCKS(double)

@@ -21,12 +21,14 @@ template <class T>
 class Normalized final : public Blocks<T> {
  public:
   /// Draws dropout's mask.
-  Normalized(std::shared_ptr<const StoredBlocks<T>> input, std::vector<Channel<T>> channels,
+  Normalized(std::shared_ptr<const Blocks<T>> input, std::vector<Channel<T>> channels,
              const DropoutProblem& dropout);
 
   const T* block(std::int64_t index, T* scratch) const override;
+  int depth() const override { return input_->depth() + 1; }
 
-  const std::shared_ptr<const StoredBlocks<T>>& input() const { return input_; }
+  /// Whether the input is in memory, as what follows needs it.
+  bool has_stored_input() const { return stored_ != nullptr; }
   /// True if this is what a batch norm with these arguments makes of the input.
   bool is(const StoredBlocks<T>& input, std::span<const Channel<T>> channels,
           const DropoutProblem& dropout) const;
@@ -42,7 +44,8 @@ class Normalized final : public Blocks<T> {
   template <class Body>
   void for_gradients(std::int64_t index, const T* gradient, const Body& body) const;
 
-  std::shared_ptr<const StoredBlocks<T>> input_;
+  std::shared_ptr<const Blocks<T>> input_;
+  std::shared_ptr<const StoredBlocks<T>> stored_;  ///< The input, if it is; else null.
   std::vector<Channel<T>> channels_;
   BlockMask<T> mask_;
 };
@@ -79,9 +82,16 @@ struct ChannelPiece {
   Moments moments;
 };
 
-/// The pieces of all channels, in an order that does not depend on the threads.
+/// The input in memory, and the pieces of all channels in an order that does not depend on the threads.
 template <class T>
-std::vector<ChannelPiece> moments_of(const StoredBlocks<T>& input, std::int64_t channels, bool relu_before);
+struct WithMoments {
+  std::shared_ptr<const StoredBlocks<T>> input;
+  std::vector<ChannelPiece> pieces;
+};
+
+template <class T>
+WithMoments<T> with_moments(const std::shared_ptr<const Blocks<T>>& input, std::int64_t channels,
+                            bool relu_before);
 
 /// backward() of kernels/batch_norm.h on blocks.
 template <class T>

@@ -85,12 +85,24 @@ std::shared_ptr<const Blocks<T>> blocks_of(Input<T> array, std::int64_t images, 
 }
 
 template <class T>
-std::shared_ptr<const StoredBlocks<T>> stored(const std::shared_ptr<const Blocks<T>>& blocks) {
-  if (auto already = std::dynamic_pointer_cast<const StoredBlocks<T>>(blocks)) return already;
-  const auto result =
-      std::make_shared<StoredBlocks<T>>(blocks->images(), blocks->channels(), blocks->plane());
-  parallel_for(blocks->blocks(), [&](std::int64_t index) { blocks->block(index, result->block(index)); });
+std::shared_ptr<const StoredBlocks<T>> Blocks<T>::store(const Use& use) const {
+  const auto result = std::make_shared<StoredBlocks<T>>(images(), channels(), plane());
+  parallel_for(blocks(), [&](std::int64_t index) {
+    T* to = result->block(index);
+    const T* from = block(index, to);
+    if (from != to) std::copy_n(from, block_size(), to);
+    if (use) use(index, to);
+  });
   return result;
+}
+
+template <class T>
+std::shared_ptr<const StoredBlocks<T>> stored(const std::shared_ptr<const Blocks<T>>& blocks,
+                                              const typename Blocks<T>::Use& use) {
+  const auto already = std::dynamic_pointer_cast<const StoredBlocks<T>>(blocks);
+  if (!already) return blocks->store(use);
+  if (use) parallel_for(blocks->blocks(), [&](std::int64_t index) { use(index, already->block(index)); });
+  return already;
 }
 
 #define KG_BLOCKS(T)                                                                                       \
@@ -99,7 +111,8 @@ std::shared_ptr<const StoredBlocks<T>> stored(const std::shared_ptr<const Blocks
   template class ConstantPlanes<T>;                                                                        \
   template std::shared_ptr<const Blocks<T>> form_of(Input<T>, std::int64_t, std::int64_t, std::int64_t);   \
   template std::shared_ptr<const Blocks<T>> blocks_of(Input<T>, std::int64_t, std::int64_t, std::int64_t); \
-  template std::shared_ptr<const StoredBlocks<T>> stored(const std::shared_ptr<const Blocks<T>>&);
+  template std::shared_ptr<const StoredBlocks<T>> stored(const std::shared_ptr<const Blocks<T>>&,          \
+                                                         const Blocks<T>::Use&);
 KG_BLOCKS(float)
 KG_BLOCKS(double)
 #undef KG_BLOCKS

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -16,6 +17,12 @@
 /// What a batch norm or a pooling has yet to do to them is done where the next kernel loads a block, into
 /// memory that a near cache holds, and never written to a far one.
 namespace kg::kernels::cpu {
+
+template <class T>
+class StoredBlocks;
+
+/// Forms that are computed one from another keep a thread's stack and its memory small.
+inline constexpr int max_depth = 8;
 
 /// Images of channels x plane elements in blocks: element k of the image in lane i at [k][i]. Lanes without
 /// an image, in the last block, hold 0 where the images are a gradient, otherwise anything finite.
@@ -39,6 +46,11 @@ class Blocks : public Form {
 
   /// A block: where it lies, or computed into `scratch`, which has room for one.
   virtual const T* block(std::int64_t index, T* scratch) const = 0;
+  /// How many forms have to be computed, each for the next, to get a block: at most max_depth.
+  virtual int depth() const { return 0; }
+  /// The same blocks in memory. Each has been given to use(index, block) while a near cache held it.
+  using Use = std::function<void(std::int64_t, const T*)>;
+  virtual std::shared_ptr<const StoredBlocks<T>> store(const Use& use) const;
 
   void write_plain(void* elements) const final;
 
@@ -96,8 +108,9 @@ template <class T>
 std::shared_ptr<const Blocks<T>> blocks_of(Input<T> array, std::int64_t images, std::int64_t channels,
                                            std::int64_t plane);
 
-/// The same blocks in memory.
+/// The same blocks in memory, where they may be already. Each has been given to use(), if there is one.
 template <class T>
-std::shared_ptr<const StoredBlocks<T>> stored(const std::shared_ptr<const Blocks<T>>& blocks);
+std::shared_ptr<const StoredBlocks<T>> stored(const std::shared_ptr<const Blocks<T>>& blocks,
+                                              const typename Blocks<T>::Use& use = {});
 
 }  // namespace kg::kernels::cpu

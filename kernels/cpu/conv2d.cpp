@@ -206,7 +206,8 @@ void forward(const Conv2dProblem& p, Input<T> input_array, const T* weight, cons
   // Nor is forward worth it where the result must be plain too: it takes up to twice as long.
   const bool is_plain = !form_of(input_array, p.n, p.c_in, p.h * p.w);
   if ((!is_plain || output_array.takes_form()) && in_blocks<T>(p, is_plain))
-    return conv2d_forward(p, *blocks_of(input_array, p.n, p.c_in, p.h * p.w), weight, bias, output_array);
+    return conv2d_forward(p, blocks_of(input_array, p.n, p.c_in, p.h * p.w), is_plain, weight, bias,
+                          output_array);
   const T* input = input_array;
   T* output = output_array;
   if (takes_direct(p)) return conv2d_direct().of<T>()->forward(p, input, weight, bias, output);

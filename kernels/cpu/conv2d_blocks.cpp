@@ -2,6 +2,10 @@
 #include "kernels/cpu/conv2d_blocks.h"
 
 #include <algorithm>
+#include <array>
+#include <atomic>
+#include <mutex>
+#include <utility>
 #include <vector>
 
 #include "kernels/cpu/batch_norm_blocks.h"
@@ -84,32 +88,119 @@ bool takes_blocks(const Conv2dProblem& p) {
 template bool takes_blocks<float>(const Conv2dProblem&);
 template bool takes_blocks<double>(const Conv2dProblem&);
 
+namespace {
+
+/// Images behind a convolution that has yet to be computed: a batch norm's sums and a pooling find them in a
+/// near cache, and in inference a block goes through many layers before the next one starts. The second
+/// reader of a block keeps it in memory, so that none is computed more than twice.
 template <class T>
-void conv2d_forward(const Conv2dProblem& p, const Blocks<T>& input, const T* weight, const T* bias,
-                    Output<T> output) {
-  const std::vector<T> weights = forward_weights(p, weight);
-  const auto result = std::make_shared<StoredBlocks<T>>(p.n, p.c_out, p.out_h() * p.out_w());
-  parallel_for(input.blocks(), [&](std::int64_t index) {
-    thread_local Scratch<T> memory;
-    block_loops().of<T>()->correlate({.input = input.block(index, memory.reserve(input.block_size())),
-                                      .c_in = p.c_in,
-                                      .h = p.h,
-                                      .w = p.w,
-                                      .c_out = p.c_out,
-                                      .k_h = p.k_h,
-                                      .k_w = p.k_w,
-                                      .padding_h = p.padding_h,
-                                      .padding_w = p.padding_w,
-                                      .weights = weights.data(),
-                                      .bias = bias,
-                                      .output = result->block(index)});
-  });
-  output.keep(result);
+class Convolved final : public Blocks<T> {
+ public:
+  Convolved(const Conv2dProblem& problem, std::shared_ptr<const Blocks<T>> input, const T* weight,
+            const T* bias)
+      : Blocks<T>(problem.n, problem.c_out, problem.out_h() * problem.out_w()),
+        p_(problem),
+        input_(std::move(input)),
+        weights_(forward_weights(problem, weight)),
+        bias_(bias, bias + (bias ? problem.c_out : 0)),
+        states_(static_cast<std::size_t>(this->blocks())) {}
+
+  int depth() const override { return input_->depth() + 1; }
+
+  const T* block(std::int64_t index, T* scratch) const override {
+    std::atomic<State>& state = states_[static_cast<std::size_t>(index)];
+    State expected = State::unread;
+    if (!state.compare_exchange_strong(expected, State::read) && expected != State::being_kept)
+      return keep(index);
+    compute(index, scratch);
+    return scratch;
+  }
+
+  std::shared_ptr<const StoredBlocks<T>> store(const typename Blocks<T>::Use& use) const override {
+    parallel_for(this->blocks(), [&](std::int64_t index) {
+      const T* block = keep(index);
+      if (use) use(index, block);
+    });
+    return memory();
+  }
+
+ private:
+  enum class State : std::uint8_t { unread, read, being_kept, kept };
+
+  /// The block in memory.
+  const T* keep(std::int64_t index) const {
+    std::atomic<State>& state = states_[static_cast<std::size_t>(index)];
+    T* const block = memory()->block(index);
+    State seen = state;
+    while (seen != State::kept) {
+      if (seen == State::being_kept) {
+        state.wait(seen);
+        seen = state;
+      } else if (state.compare_exchange_weak(seen, State::being_kept)) {
+        const auto become = [&](State next) {
+          state = next;
+          state.notify_all();
+        };
+        try {
+          compute(index, block);
+        } catch (...) {
+          become(State::unread);
+          throw;
+        }
+        become(State::kept);
+        break;
+      }
+    }
+    return block;
+  }
+
+  const std::shared_ptr<StoredBlocks<T>>& memory() const {
+    std::call_once(has_memory_, [this] {
+      memory_ = std::make_shared<StoredBlocks<T>>(this->images(), this->channels(), this->plane());
+    });
+    return memory_;
+  }
+
+  void compute(std::int64_t index, T* output) const {
+    // The input may be convolved itself, with memory of its own.
+    thread_local std::array<Scratch<T>, max_depth + 1> memory;
+    T* const scratch = memory[static_cast<std::size_t>(input_->depth())].reserve(input_->block_size());
+    block_loops().of<T>()->correlate({.input = input_->block(index, scratch),
+                                      .c_in = p_.c_in,
+                                      .h = p_.h,
+                                      .w = p_.w,
+                                      .c_out = p_.c_out,
+                                      .k_h = p_.k_h,
+                                      .k_w = p_.k_w,
+                                      .padding_h = p_.padding_h,
+                                      .padding_w = p_.padding_w,
+                                      .weights = weights_.data(),
+                                      .bias = bias_.empty() ? nullptr : bias_.data(),
+                                      .output = output});
+  }
+
+  const Conv2dProblem p_;
+  const std::shared_ptr<const Blocks<T>> input_;
+  const std::vector<T> weights_, bias_;
+  mutable std::vector<std::atomic<State>> states_;
+  mutable std::once_flag has_memory_;
+  mutable std::shared_ptr<StoredBlocks<T>> memory_;
+};
+
+}  // namespace
+
+template <class T>
+void conv2d_forward(const Conv2dProblem& p, std::shared_ptr<const Blocks<T>> input, bool is_plain,
+                    const T* weight, const T* bias, Output<T> output) {
+  const bool is_deep = input->depth() >= max_depth;
+  const std::shared_ptr<const Blocks<T>> result =
+      std::make_shared<Convolved<T>>(p, std::move(input), weight, bias);
+  output.keep(is_plain || is_deep ? stored(result) : result);
 }
-template void conv2d_forward(const Conv2dProblem&, const Blocks<float>&, const float*, const float*,
-                             Output<float>);
-template void conv2d_forward(const Conv2dProblem&, const Blocks<double>&, const double*, const double*,
-                             Output<double>);
+template void conv2d_forward(const Conv2dProblem&, std::shared_ptr<const Blocks<float>>, bool, const float*,
+                             const float*, Output<float>);
+template void conv2d_forward(const Conv2dProblem&, std::shared_ptr<const Blocks<double>>, bool, const double*,
+                             const double*, Output<double>);
 
 namespace {
 
@@ -124,7 +215,8 @@ class Backward {
     if (!wants_input) return;
     weights_ = gradient_weights(p_, weight);
     // Where a batch norm stands in front, its sums are added up on the way.
-    if (auto normalized = std::dynamic_pointer_cast<const Normalized<T>>(input))
+    if (auto normalized = std::dynamic_pointer_cast<const Normalized<T>>(input);
+        normalized && normalized->has_stored_input())
       grad_input_ = with_sums_ = std::make_shared<GradientOfNormalized<T>>(std::move(normalized));
     else
       grad_input_ = std::make_shared<StoredBlocks<T>>(p_.n, p_.c_in, p_.h * p_.w);

@@ -14,9 +14,10 @@ namespace kg::kernels::cpu {
 template <class T>
 bool takes_blocks(const Conv2dProblem& problem);
 
+/// Whoever reads the output first computes it, unless the input `is_plain` and may change before.
 template <class T>
-void conv2d_forward(const Conv2dProblem& problem, const Blocks<T>& input, const T* weight, const T* bias,
-                    Output<T> output);
+void conv2d_forward(const Conv2dProblem& problem, std::shared_ptr<const Blocks<T>> input, bool is_plain,
+                    const T* weight, const T* bias, Output<T> output);
 
 /// The gradient of the input, unless grad_input is null (weight may be, then), and of the weight, unless
 /// grad_weight is null (input may be, then).

@@ -268,6 +268,85 @@ TEST_CASE("A pending result seen by other operations is what it would be without
   }
 }
 
+TEST_CASE("A convolution computed later is of what there was when it was called", "[blocks]") {
+  const NoGrad no_grad;
+  for (const DType dtype : {DType::float32, DType::float64}) {
+    const std::vector<Tensor> t = inputs_of(dtype);
+    const auto from_blocks = [&](const Tensor&, const Tensor& weight, const Tensor& bias) {
+      return conv2d(conv2d(pending(t), t[5]), weight, bias);
+    };
+    const auto from_plain = [](const Tensor& plain, const Tensor& weight, const Tensor& bias) {
+      return conv2d(plain, weight, bias, {.padding = {1, 1}});
+    };
+    const std::vector<std::function<Tensor(const Tensor&, const Tensor&, const Tensor&)>> calls = {
+        from_blocks, from_plain};
+    for (const auto& call : calls) {
+      const Shape kernel = &call == &calls[0] ? Shape{3, 9, 1, 1} : Shape{3, 9, 3, 3};
+      Tensor arguments[] = {random({images, 9, 13, 11}, dtype, 11), random(kernel, dtype, 12), t[2].clone()};
+      const Tensor expected = call(arguments[0], arguments[1], arguments[2]);
+      static_cast<void>(expected.bytes());
+      const Tensor result = call(arguments[0], arguments[1], arguments[2]);
+      for (Tensor& argument : arguments)
+        argument.copy_from(Tensor::zeros(argument.shape(), argument.options()));
+      CHECK(same_bits(result, expected));
+    }
+  }
+}
+
+TEST_CASE("A convolution computed later may have many readers at once", "[blocks]") {
+  const NoGrad no_grad;
+  const std::vector<Tensor> t = inputs_of(DType::float64);
+  const auto shared_of = [&] { return conv2d(pending(t), t[5], {.padding = {1, 1}}); };
+  const auto readers_of = [&](const Tensor& x) {
+    return std::vector<std::function<Tensor()>>{
+        [&] { return conv2d(x, t[8], t[2]); }, [&] { return global_avg_pool2d(x); },
+        [&] { return max_pool2d(x, 2); },
+        [&] { return batch_norm(x, t[6], t[7], {}, {}, {.training = true}); }};
+  };
+  const Tensor read = shared_of();
+  static_cast<void>(read.bytes());
+  for (int round = 0; round < 10; ++round) {
+    const Tensor shared = shared_of();
+    const auto readers = readers_of(shared), expected = readers_of(read);
+    std::vector<Tensor> seen(2 * readers.size());
+    std::vector<std::thread> threads;
+    for (std::size_t i = 0; i < seen.size(); ++i)
+      threads.emplace_back([&, i] {
+        const NoGrad in_this_thread;
+        seen[i] = readers[i % readers.size()]();
+      });
+    for (std::thread& thread : threads) thread.join();
+    for (std::size_t i = 0; i < seen.size(); ++i) {
+      INFO("reader " << i);
+      CHECK(difference(seen[i], expected[i % readers.size()](), 1e-9) == "");
+    }
+  }
+}
+
+TEST_CASE("Convolutions are computed later through any number of layers", "[blocks]") {
+  const NoGrad no_grad;
+  const Tensor weight = random({2, 2, 3, 3}, DType::float64, 1),
+               gamma = Tensor::ones({2}, {.dtype = DType::float64}),
+               zero = Tensor::zeros({2}, gamma.options());
+  // Divided by the squares of what they add up to, so that the values stay of a size.
+  const Tensor var = Tensor::full({2}, 4, gamma.options());
+  const auto through = [&](int layers, bool read) {
+    Tensor x = max_pool2d(conv2d(random({images, 2, 6, 5}, DType::float64, 2), weight), 2);
+    for (int i = 0; i < layers; ++i) {
+      x = batch_norm(conv2d(x, weight, {.padding = {1, 1}}), gamma, zero, zero, var,
+                     {.relu_after = i % 2 == 0});
+      if (read) static_cast<void>(x.bytes());
+    }
+    return x;
+  };
+  for (const int layers : {1, 3, 4, 5, 9, 20}) {
+    INFO(layers << " layers");
+    CHECK(difference(through(layers, false), through(layers, true), 1e-12) == "");
+  }
+  // Deeper than a stack that each would take a part of.
+  CHECK(difference(through(20000, false), through(20000, true), 1e-12) == "");
+}
+
 TEST_CASE("A result overwritten after it was saved in a form is an error, and what it was made into stays",
           "[blocks]") {
   const std::vector<Tensor> inputs = requiring(inputs_of(DType::float32));
