@@ -386,6 +386,9 @@ int run_eval(const Arguments& given) {
   fmt::print(
       "{}{}", mnist::test_line(data.test.name, evaluation.loss, evaluation.correct, data.test.count),
       mnist::class_accuracy_lines(mnist::confusion_of(data.test, evaluation.predictions, dataset), dataset));
+  if (arguments.time)
+    fmt::print("\n{} images in {:.3f} s, {:.0f} a second\n", data.test.count, evaluation.seconds,
+               data.test.count / evaluation.seconds);
   if (arguments.out.empty()) return 0;
   const mnist::FolderLock lock(arguments.out);
   check_report_folder(arguments);

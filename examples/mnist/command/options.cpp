@@ -171,6 +171,7 @@ void add_eval(CLI::App& app, Arguments& arguments) {
   add_checkpoint_argument(eval, arguments);
   eval.add_option("--out", arguments.out, "folder for figures (default: none are drawn)")->type_name("DIR");
   eval.add_flag("--overwrite", arguments.overwrite, "replace the figures that are in the folder");
+  eval.add_flag("--time", arguments.time, "print how long the network took, and its images a second");
   add_seed_option(eval, arguments, "which test images predictions.png shows");
   add_data_options(eval, arguments);
   add_device_options(eval, arguments);

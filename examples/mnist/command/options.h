@@ -19,7 +19,7 @@ namespace mnist {
 struct Arguments {
   std::string model = "s7_final", device = "auto", dataset = "mnist";
   std::string data, out, resume;
-  bool overwrite = false, dataset_given = false;
+  bool overwrite = false, dataset_given = false, time = false;
   bool transposed = false;
   std::optional<int> epochs, batch_size, threads, validation;
   std::optional<double> learning_rate;

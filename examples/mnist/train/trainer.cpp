@@ -440,8 +440,9 @@ Evaluation evaluate(kg::nn::Module& network, const Split& split, kg::Device devi
   const kg::NoGrad no_grad;
   const bool was_training = network.is_training();
   network.eval();
-  const ImageLoader loader(split, {.batch_size = 250, .normalization = normalization});
+  const ImageLoader loader(split, {.batch_size = 256, .normalization = normalization});
   Evaluation evaluation;
+  const double start = monotonic_seconds();
   for (int index = 0; index < loader.batches(); ++index) {
     const kg::training::Batch batch = loader.batch(index);
     const kg::Tensor output = network(batch.inputs.to(device));
@@ -449,6 +450,7 @@ Evaluation evaluate(kg::nn::Module& network, const Split& split, kg::Device devi
     for (const std::int64_t prediction : kg::argmax(output).to_vector<std::int64_t>())
       evaluation.predictions.push_back(static_cast<int>(prediction));
   }
+  evaluation.seconds = monotonic_seconds() - start;
   evaluation.loss /= split.count;
   evaluation.correct =
       std::inner_product(split.labels.begin(), split.labels.end(), evaluation.predictions.begin(),

@@ -47,6 +47,7 @@ struct Evaluation {
   double loss = 0;  ///< mean negative log-likelihood per image, in nats
   std::int64_t correct = 0;
   std::vector<int> predictions;
+  double seconds = 0;  ///< that it took, from pixels to predictions
 };
 
 /// Runs the network in inference over the split, and leaves it in the mode that it was in. The network is on

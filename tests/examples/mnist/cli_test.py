@@ -1118,6 +1118,14 @@ class Use(Test):
         self.assertEqual(lines[1], last_epoch)
         self.assertEqual(lines[3:], [line for line in TRAINING.stdout.splitlines() if line.startswith("Accuracy of")])
 
+    def test_eval_says_how_fast_it_was_on_demand(self):
+        arguments = ["eval", RUN / "model.safetensors", "--data", DATA, "--device", "cpu"]
+        plain, timed = self.succeed(*arguments), self.succeed(*arguments, "--time")
+        self.assertEqual(timed[:len(plain)], plain)
+        images, seconds, rate = map(float, re.fullmatch(
+            r"\n(\d+) images in (\d+\.\d{3}) s, (\d+) a second\n", timed[len(plain):]).groups())
+        self.assertAlmostEqual(images / rate, seconds, delta=0.001)
+
     def test_eval_draws_figures_on_demand(self):
         out = self.directory / "made" / "figures"
         self.succeed("eval", RUN / "model.safetensors", "--data", DATA, "--device", "cpu", "--out", out)
