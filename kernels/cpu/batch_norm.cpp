@@ -3,11 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
 #include "kernels/cpu/batch_norm_blocks.h"
 #include "kernels/cpu/batch_norm_plane.h"
 #include "kernels/cpu/dropout.h"
+#include "kernels/cpu/memory.h"
 #include "kernels/cpu/scratch.h"
 #include "kernels/cpu/simd_level.h"
 #include "kernels/parallel.h"
@@ -45,9 +45,9 @@ void for_pieces(const BatchNormProblem& p, const Body& body) {
 
 /// The constants of every channel.
 template <class T>
-std::vector<Channel<T>> channels_of(const BatchNormProblem& p, const T* gamma, const T* beta, const T* mean,
-                                    const T* inv_std) {
-  std::vector<Channel<T>> channels;
+Array<Channel<T>> channels_of(const BatchNormProblem& p, const T* gamma, const T* beta, const T* mean,
+                              const T* inv_std) {
+  Array<Channel<T>> channels;
   for (std::int64_t c = 0; c < p.channels; ++c) {
     const T scale = (gamma ? gamma[c] : T(1)) * inv_std[c];
     channels.push_back({.relu_before = p.relu_before,
@@ -69,7 +69,7 @@ std::shared_ptr<const Blocks<T>> blocked(const BatchNormProblem& p, Input<T> inp
 }
 
 template <class T>
-void normalize(const BatchNormProblem& p, std::vector<Channel<T>> channels, Input<T> input,
+void normalize(const BatchNormProblem& p, Array<Channel<T>> channels, Input<T> input,
                const std::shared_ptr<const Blocks<T>>& blocks, Output<T> output) {
   if (blocks) return output.keep(std::make_shared<Normalized<T>>(blocks, std::move(channels), p.dropout));
   const T* x = input;
@@ -83,9 +83,9 @@ void normalize(const BatchNormProblem& p, std::vector<Channel<T>> channels, Inpu
 }
 
 template <class T>
-std::vector<ChannelPiece> moments_of(const BatchNormProblem& p, const T* input) {
+Array<ChannelPiece> moments_of(const BatchNormProblem& p, const T* input) {
   const PlaneLoops<T>& loops = *plane_loops().of<T>();
-  std::vector<ChannelPiece> pieces(static_cast<std::size_t>(piece_count(p)));
+  Array<ChannelPiece> pieces(static_cast<std::size_t>(piece_count(p)));
   for_pieces(p, [&](std::size_t i, const Piece& piece) {
     pieces[i] = {.channel = static_cast<std::size_t>(piece.channel),
                  .count = static_cast<double>(piece.count),
@@ -96,9 +96,9 @@ std::vector<ChannelPiece> moments_of(const BatchNormProblem& p, const T* input) 
 
 /// The moments of every channel, from those of its pieces (Chan, Golub & LeVeque, 1979): no precision is lost
 /// where the mean is far from 0.
-std::vector<Moments> combined(const BatchNormProblem& p, const std::vector<ChannelPiece>& pieces) {
+Array<Moments> combined(const BatchNormProblem& p, const Array<ChannelPiece>& pieces) {
   const double count = static_cast<double>(p.n * p.plane);
-  std::vector<Moments> channels(static_cast<std::size_t>(p.channels), Moments{0, 0});
+  Array<Moments> channels(static_cast<std::size_t>(p.channels), Moments{0, 0});
   for (const ChannelPiece& piece : pieces)
     channels[piece.channel].mean += piece.moments.mean * (piece.count / count);
   for (const ChannelPiece& piece : pieces) {
@@ -115,7 +115,7 @@ void forward_training(const BatchNormProblem& p, Input<T> input, const T* gamma,
   const auto form = blocked(p, input);
   const auto [blocks, pieces] = form ? with_moments(form, p.channels, p.relu_before)
                                      : WithMoments<T>{.input = nullptr, .pieces = moments_of<T>(p, input)};
-  const std::vector<Moments> channels = combined(p, pieces);
+  const Array<Moments> channels = combined(p, pieces);
   const double count = static_cast<double>(p.n * p.plane);
   for (std::size_t c = 0; c < channels.size(); ++c) {
     mean[c] = static_cast<T>(channels[c].mean);
@@ -145,7 +145,7 @@ template <class T>
 void backward(const BatchNormProblem& p, bool batch_statistics, Input<T> input_array, Input<T> gradient_array,
               const T* gamma, const T* beta, const T* mean, const T* inv_std, Output<T> grad_input_array,
               T* grad_gamma, T* grad_beta) {
-  const std::vector<Channel<T>> channels = channels_of(p, gamma, beta, mean, inv_std);
+  const Array<Channel<T>> channels = channels_of(p, gamma, beta, mean, inv_std);
   if (const auto blocks = blocked(p, input_array))
     return batch_norm_backward(p, batch_statistics, stored(blocks), gradient_array, channels,
                                grad_input_array, grad_gamma, grad_beta);
@@ -155,7 +155,7 @@ void backward(const BatchNormProblem& p, bool batch_statistics, Input<T> input_a
   // The gradient behind dropout waits for the second pass where the result will stand: the mask is drawn
   // once.
   const bool dropped = p.dropout.p > 0;
-  std::vector<GradientSums> pieces(static_cast<std::size_t>(piece_count(p)));
+  Array<GradientSums> pieces(static_cast<std::size_t>(piece_count(p)));
   for_pieces(p, [&](std::size_t i, const Piece& piece) {
     thread_local Scratch<T> memory;
     const T* gradient = grad_output + piece.first;
@@ -167,7 +167,7 @@ void backward(const BatchNormProblem& p, bool batch_statistics, Input<T> input_a
     pieces[i] = loops.gradient_sums(channels[static_cast<std::size_t>(piece.channel)], input + piece.first,
                                     gradient, piece.count);
   });
-  std::vector<GradientSums> sums(channels.size(), GradientSums{0, 0});
+  Array<GradientSums> sums(channels.size(), GradientSums{0, 0});
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     GradientSums& sum = sums[static_cast<std::size_t>(piece_at(p, static_cast<std::int64_t>(i)).channel)];
     sum.plain += pieces[i].plain;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/memory.h"
 #include "kernels/cpu/scratch.h"
 
 namespace kg::kernels::cpu {
@@ -22,7 +23,7 @@ void for_pieces(const Blocks<T>& blocks, std::int64_t channels, const Body& body
 }  // namespace
 
 template <class T>
-Normalized<T>::Normalized(std::shared_ptr<const Blocks<T>> input, std::vector<Channel<T>> channels,
+Normalized<T>::Normalized(std::shared_ptr<const Blocks<T>> input, Array<Channel<T>> channels,
                           const DropoutProblem& dropout)
     : Blocks<T>(input->images(), static_cast<std::int64_t>(channels.size()),
                 input->count() / static_cast<std::int64_t>(channels.size())),
@@ -86,8 +87,8 @@ void Normalized<T>::input_gradient(std::int64_t index, const T* gradient, std::s
 }
 
 template <class T>
-std::vector<GradientSums> GradientOfNormalized<T>::sums() const {
-  std::vector<GradientSums> sums(static_cast<std::size_t>(this->channels()), GradientSums{0, 0});
+Array<GradientSums> GradientOfNormalized<T>::sums() const {
+  Array<GradientSums> sums(static_cast<std::size_t>(this->channels()), GradientSums{0, 0});
   for (std::size_t i = 0; i < sums_.size(); ++i) {
     sums[i % sums.size()].plain += sums_[i].plain;
     sums[i % sums.size()].normalized += sums_[i].normalized;
@@ -102,8 +103,8 @@ template <class T>
 class GradientBeforeNormalized final : public Blocks<T> {
  public:
   GradientBeforeNormalized(std::shared_ptr<const Normalized<T>> normalized,
-                           std::shared_ptr<const StoredBlocks<T>> gradient, std::vector<T> mean_plain,
-                           std::vector<T> mean_normalized)
+                           std::shared_ptr<const StoredBlocks<T>> gradient, Array<T> mean_plain,
+                           Array<T> mean_normalized)
       : Blocks<T>(normalized->images(), normalized->channels(), normalized->plane()),
         normalized_(std::move(normalized)),
         gradient_(std::move(gradient)),
@@ -118,14 +119,14 @@ class GradientBeforeNormalized final : public Blocks<T> {
  private:
   std::shared_ptr<const Normalized<T>> normalized_;
   std::shared_ptr<const StoredBlocks<T>> gradient_;
-  std::vector<T> mean_plain_, mean_normalized_;
+  Array<T> mean_plain_, mean_normalized_;
 };
 
 /// The gradient with its sums: as it comes from a convolution, or put together here.
 template <class T>
 std::shared_ptr<const GradientOfNormalized<T>> with_sums(const std::shared_ptr<const Blocks<T>>& gradient,
                                                          const std::shared_ptr<const StoredBlocks<T>>& input,
-                                                         std::vector<Channel<T>> channels,
+                                                         Array<Channel<T>> channels,
                                                          const DropoutProblem& dropout) {
   auto known = std::dynamic_pointer_cast<const GradientOfNormalized<T>>(gradient);
   if (known && known->normalized()->is(*input, channels, dropout)) return known;
@@ -148,7 +149,7 @@ WithMoments<T> with_moments(const std::shared_ptr<const Blocks<T>>& input, std::
   // In a block that is not full, the pieces are those of its images.
   const BlockLoops<T>& loops = *block_loops().of<T>();
   const std::int64_t plane = input->block_size() / channels, pieces_per_channel = ceil_div(plane, max_piece);
-  std::vector<ChannelPiece> pieces(static_cast<std::size_t>(input->blocks() * channels * pieces_per_channel));
+  Array<ChannelPiece> pieces(static_cast<std::size_t>(input->blocks() * channels * pieces_per_channel));
   const auto add_moments = [&](std::int64_t index, const T* block) {
     thread_local Scratch<T> memory;
     const std::int64_t images = input->images_of(index);
@@ -175,12 +176,11 @@ WithMoments<T> with_moments(const std::shared_ptr<const Blocks<T>>& input, std::
 template <class T>
 void batch_norm_backward(const BatchNormProblem& problem, bool batch_statistics,
                          const std::shared_ptr<const StoredBlocks<T>>& input, Input<T> grad_output,
-                         std::vector<Channel<T>> channels, Output<T> grad_input, T* grad_gamma,
-                         T* grad_beta) {
+                         Array<Channel<T>> channels, Output<T> grad_input, T* grad_gamma, T* grad_beta) {
   const auto gradient = with_sums(blocks_of(grad_output, problem.n, problem.channels, problem.plane), input,
                                   std::move(channels), problem.dropout);
-  const std::vector<GradientSums> sums = gradient->sums();
-  std::vector<T> mean_plain, mean_normalized;
+  const Array<GradientSums> sums = gradient->sums();
+  Array<T> mean_plain, mean_normalized;
   for (std::size_t c = 0; c < sums.size(); ++c) {
     if (grad_gamma) grad_gamma[c] = static_cast<T>(sums[c].normalized);
     if (grad_beta) grad_beta[c] = static_cast<T>(sums[c].plain);
@@ -200,7 +200,7 @@ void batch_norm_backward(const BatchNormProblem& problem, bool batch_statistics,
   template WithMoments<T> with_moments(const std::shared_ptr<const Blocks<T>>&, std::int64_t, bool); \
   template void batch_norm_backward(const BatchNormProblem&, bool,                                   \
                                     const std::shared_ptr<const StoredBlocks<T>>&, Input<T>,         \
-                                    std::vector<Channel<T>>, Output<T>, T*, T*);
+                                    Array<Channel<T>>, Output<T>, T*, T*);
 KG_BLOCKS(float)
 KG_BLOCKS(double)
 #undef KG_BLOCKS

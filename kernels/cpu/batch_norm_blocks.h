@@ -5,12 +5,12 @@
 #include <memory>
 #include <span>
 #include <utility>
-#include <vector>
 
 #include "kernels/batch_norm.h"
 #include "kernels/cpu/batch_norm_plane.h"
 #include "kernels/cpu/blocks.h"
 #include "kernels/cpu/dropout_blocks.h"
+#include "kernels/cpu/memory.h"
 
 /// Batch norm of images in blocks: a pass that takes the statistics. What is left is done by the kernel that
 /// loads the blocks next.
@@ -21,7 +21,7 @@ template <class T>
 class Normalized final : public Blocks<T> {
  public:
   /// Draws dropout's mask.
-  Normalized(std::shared_ptr<const Blocks<T>> input, std::vector<Channel<T>> channels,
+  Normalized(std::shared_ptr<const Blocks<T>> input, Array<Channel<T>> channels,
              const DropoutProblem& dropout);
 
   const T* block(std::int64_t index, T* scratch) const override;
@@ -46,7 +46,7 @@ class Normalized final : public Blocks<T> {
 
   std::shared_ptr<const Blocks<T>> input_;
   std::shared_ptr<const StoredBlocks<T>> stored_;  ///< The input, if it is; else null.
-  std::vector<Channel<T>> channels_;
+  Array<Channel<T>> channels_;
   BlockMask<T> mask_;
 };
 
@@ -68,11 +68,11 @@ class GradientOfNormalized final : public StoredBlocks<T> {
                                                         static_cast<std::size_t>(this->channels())));
   }
   /// Of every channel, over all blocks in order.
-  std::vector<GradientSums> sums() const;
+  Array<GradientSums> sums() const;
 
  private:
   std::shared_ptr<const Normalized<T>> normalized_;
-  std::vector<GradientSums> sums_;  ///< [blocks][channels]
+  Array<GradientSums> sums_;  ///< [blocks][channels]
 };
 
 /// The moments of a piece of a channel, a number of values.
@@ -86,7 +86,7 @@ struct ChannelPiece {
 template <class T>
 struct WithMoments {
   std::shared_ptr<const StoredBlocks<T>> input;
-  std::vector<ChannelPiece> pieces;
+  Array<ChannelPiece> pieces;
 };
 
 template <class T>
@@ -97,6 +97,6 @@ WithMoments<T> with_moments(const std::shared_ptr<const Blocks<T>>& input, std::
 template <class T>
 void batch_norm_backward(const BatchNormProblem& problem, bool batch_statistics,
                          const std::shared_ptr<const StoredBlocks<T>>& input, Input<T> grad_output,
-                         std::vector<Channel<T>> channels, Output<T> grad_input, T* grad_gamma, T* grad_beta);
+                         Array<Channel<T>> channels, Output<T> grad_input, T* grad_gamma, T* grad_beta);
 
 }  // namespace kg::kernels::cpu

@@ -6,7 +6,6 @@
 #include <functional>
 #include <memory>
 #include <utility>
-#include <vector>
 
 #include "kernels/cpu/block_loops.h"
 #include "kernels/cpu/memory.h"
@@ -87,14 +86,14 @@ class StoredBlocks : public Blocks<T> {
 template <class T>
 class ConstantPlanes final : public Form {
  public:
-  ConstantPlanes(std::vector<T> values, std::int64_t plane) : values_(std::move(values)), plane_(plane) {}
+  ConstantPlanes(Array<T> values, std::int64_t plane) : values_(std::move(values)), plane_(plane) {}
 
-  const std::vector<T>& values() const { return values_; }
+  const Array<T>& values() const { return values_; }
   std::int64_t plane() const { return plane_; }
   void write_plain(void* elements) const override;
 
  private:
-  std::vector<T> values_;
+  Array<T> values_;
   std::int64_t plane_;
 };
 

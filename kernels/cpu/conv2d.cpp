@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <limits>
 #include <string>
-#include <vector>
 
 #include "kernelgrad/error.h"
 #include "kernels/cpu/conv2d_axis.h"
@@ -12,6 +11,7 @@
 #include "kernels/cpu/conv2d_channels.h"
 #include "kernels/cpu/conv2d_direct.h"
 #include "kernels/cpu/correlate.h"
+#include "kernels/cpu/memory.h"
 #include "kernels/cpu/scratch.h"
 #include "kernels/cpu/simd_level.h"
 #include "kernels/parallel.h"
@@ -73,7 +73,7 @@ struct InputLayout {
   std::int64_t channels, gap, pitch, plane, size;
   bool in_place;
   std::int64_t out_count;  ///< Output pixels per channel at this pitch, surplus columns included.
-  std::vector<std::int64_t> offsets;
+  Array<std::int64_t> offsets;
 
   explicit InputLayout(const Conv2dProblem& p)
       : rows(vertical(p)),
@@ -170,8 +170,8 @@ bool is_sparse(const Conv2dProblem& p) {
 }
 
 template <class T>
-std::vector<T> packed(const WeightMatrix<T>& weights) {
-  std::vector<T> result(static_cast<std::size_t>(weights.taps * weights.channels));
+Array<T> packed(const WeightMatrix<T>& weights) {
+  Array<T> result(static_cast<std::size_t>(weights.taps * weights.channels));
   convolution_loops().of<T>()->pack_weights(weights, result.data());
   return result;
 }
@@ -215,7 +215,7 @@ void forward(const Conv2dProblem& p, Input<T> input_array, const T* weight, cons
   const InputLayout layout(p);
   check_row<T>(layout.pitch);
   const std::int64_t channels = p.c_out / p.groups, out_h = p.out_h(), out_w = p.out_w();
-  std::vector<std::vector<T>> weights;
+  Array<Array<T>> weights;
   for (std::int64_t g = 0; g < p.groups; ++g)
     weights.push_back(packed<T>({.data = weight + g * channels * layout.taps(),
                                  .tap_stride = 1,
@@ -285,8 +285,8 @@ struct GradientLayout {
 template <class T>
 struct GradientPhase {
   std::int64_t row_phase, column_phase, rows, columns;
-  std::vector<std::int64_t> offsets;
-  std::vector<T> weights;  ///< [groups][taps][input channels of a group], each group's packed.
+  Array<std::int64_t> offsets;
+  Array<T> weights;  ///< [groups][taps][input channels of a group], each group's packed.
 
   std::int64_t taps() const { return static_cast<std::int64_t>(offsets.size()); }
 };
@@ -359,7 +359,7 @@ void backward_input(const Conv2dProblem& p, Input<T> gradient_array, const T* we
   check_row<T>(layout.pitch);
   const std::int64_t c_in = p.c_in / p.groups;
   const bool one_phase = p.stride_h == 1 && p.stride_w == 1;
-  std::vector<GradientPhase<T>> phases;
+  Array<GradientPhase<T>> phases;
   for (std::int64_t a = 0; a < std::min(p.stride_h, p.h); ++a)
     for (std::int64_t b = 0; b < std::min(p.stride_w, p.w); ++b)
       phases.push_back(gradient_phase(p, layout, a, b, weight));
@@ -424,7 +424,7 @@ void backward_weight(const Conv2dProblem& p, Input<T> input_array, Input<T> grad
       (layout.size + channels * gradient_pitch) * static_cast<std::int64_t>(sizeof(T));
   const std::int64_t images_per_pass =
       std::clamp<std::int64_t>(pass_bytes / std::max<std::int64_t>(image_bytes, 1), 1, min_images_per_sum);
-  std::vector<T> sums(static_cast<std::size_t>(partial_sums * p.c_out * taps));
+  Array<T> sums(static_cast<std::size_t>(partial_sums * p.c_out * taps));
 
   const auto add_images = [&](Range images, std::int64_t g, T* sum) {
     thread_local Scratch<T> source_memory, gradient_memory;

@@ -6,9 +6,9 @@
 #include <atomic>
 #include <mutex>
 #include <utility>
-#include <vector>
 
 #include "kernels/cpu/batch_norm_blocks.h"
+#include "kernels/cpu/memory.h"
 #include "kernels/cpu/scratch.h"
 
 namespace kg::kernels::cpu {
@@ -17,9 +17,9 @@ namespace {
 
 /// [c_in][k_h][k_w][c_out] of the weight, which is [c_out][c_in][k_h][k_w].
 template <class T>
-std::vector<T> forward_weights(const Conv2dProblem& p, const T* weight) {
+Array<T> forward_weights(const Conv2dProblem& p, const T* weight) {
   const std::int64_t taps = p.c_in * p.k_h * p.k_w;
-  std::vector<T> result(static_cast<std::size_t>(taps * p.c_out));
+  Array<T> result(static_cast<std::size_t>(taps * p.c_out));
   for (std::int64_t o = 0; o < p.c_out; ++o)
     for (std::int64_t t = 0; t < taps; ++t)
       result[static_cast<std::size_t>(t * p.c_out + o)] = weight[o * taps + t];
@@ -29,9 +29,9 @@ std::vector<T> forward_weights(const Conv2dProblem& p, const T* weight) {
 /// [c_out][k_h][k_w][c_in], the kernel turned by 180 degrees: the input gradient is a correlation of
 /// grad_output with it.
 template <class T>
-std::vector<T> gradient_weights(const Conv2dProblem& p, const T* weight) {
+Array<T> gradient_weights(const Conv2dProblem& p, const T* weight) {
   const std::int64_t taps = p.k_h * p.k_w;
-  std::vector<T> result(static_cast<std::size_t>(p.c_out * taps * p.c_in));
+  Array<T> result(static_cast<std::size_t>(p.c_out * taps * p.c_in));
   for (std::int64_t o = 0; o < p.c_out; ++o)
     for (std::int64_t c = 0; c < p.c_in; ++c)
       for (std::int64_t t = 0; t < taps; ++t)
@@ -181,8 +181,8 @@ class Convolved final : public Blocks<T> {
 
   const Conv2dProblem p_;
   const std::shared_ptr<const Blocks<T>> input_;
-  const std::vector<T> weights_, bias_;
-  mutable std::vector<std::atomic<State>> states_;
+  const Array<T> weights_, bias_;
+  mutable Array<std::atomic<State>> states_;
   mutable std::once_flag has_memory_;
   mutable std::shared_ptr<StoredBlocks<T>> memory_;
 };
@@ -300,8 +300,8 @@ class Backward {
   const Conv2dProblem p_;
   const std::shared_ptr<const Blocks<T>>& input_;
   const Blocks<T>& grad_output_;
-  std::vector<T> weights_;
-  std::vector<double> totals_;  ///< [parts][c_in][k_h][k_w][c_out]
+  Array<T> weights_;
+  Array<double> totals_;  ///< [parts][c_in][k_h][k_w][c_out]
   std::shared_ptr<StoredBlocks<T>> grad_input_;
   std::shared_ptr<GradientOfNormalized<T>> with_sums_;
 };

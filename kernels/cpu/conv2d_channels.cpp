@@ -2,7 +2,6 @@
 #include "kernels/cpu/conv2d_channels.h"
 
 #include <algorithm>
-#include <vector>
 
 #include "kernels/cpu/block_loops.h"
 #include "kernels/cpu/channel_loops.h"
@@ -84,8 +83,8 @@ std::int64_t images_at_once(std::int64_t n, std::int64_t bytes_of_image) {
 
 /// Output pixels and taps by where they read in a padded plane.
 struct Gather {
-  std::vector<std::int64_t> pixels, taps;
-  std::vector<std::int64_t> kernel_taps;  ///< Which of the kernel's taps each is, counted in rows.
+  Array<std::int64_t> pixels, taps;
+  Array<std::int64_t> kernel_taps;  ///< Which of the kernel's taps each is, counted in rows.
 };
 
 PaddedPlane input_plane(const Conv2dProblem& p) {
@@ -202,15 +201,15 @@ class Correlator {
   OutputPixels pixels_;
   std::int64_t channels_, out_channels_;
   Memory weights_;  ///< A panel after the other.
-  std::vector<T> bias_;
+  Array<T> bias_;
   bool has_bias_;
 };
 
 /// Runs the correlators on all images: of one group, whose output images begin at output + n * output_pitch.
 template <class T>
 void correlate_images(const Images<T>& images, std::int64_t n, const PaddedPlane& plane,
-                      const std::vector<Correlator<T>>& correlators, std::int64_t h, std::int64_t w,
-                      T* output, std::int64_t output_pitch) {
+                      const Array<Correlator<T>>& correlators, std::int64_t h, std::int64_t w, T* output,
+                      std::int64_t output_pitch) {
   const std::int64_t lanes = channel_loops().of<T>()->lanes;
   const std::int64_t at_once =
       images_at_once(n, images.vectors() * lanes * plane.size() * static_cast<std::int64_t>(sizeof(T)));
@@ -305,7 +304,7 @@ void conv2d_channels_forward(const Conv2dProblem& p, const T* input, const T* we
     const auto weight_of = [=](std::int64_t o, std::int64_t c, std::int64_t t) {
       return weights[(o * c_in + c) * taps + t];
     };
-    std::vector<Correlator<T>> correlators;
+    Array<Correlator<T>> correlators;
     correlators.emplace_back(gather_input(p), all, c_in, c_out, weight_of, bias ? bias + g * c_out : nullptr);
     correlate_images(group_of(input, p.groups, g, c_in, p.h, p.w), p.n, input_plane(p), correlators,
                      p.out_h(), p.out_w(), output + g * c_out * p.out_h() * p.out_w(),
@@ -321,7 +320,7 @@ void conv2d_channels_backward_input(const Conv2dProblem& p, const T* grad_output
   const PaddedPlane plane{rows.extent, columns.extent, rows.before, columns.before};
   for (std::int64_t g = 0; g < p.groups; ++g) {
     const T* weights = weight + g * c_out * c_in * taps;
-    std::vector<Correlator<T>> correlators;
+    Array<Correlator<T>> correlators;
     for (std::int64_t a = 0; a < std::min(p.stride_h, p.h); ++a)
       for (std::int64_t b = 0; b < std::min(p.stride_w, p.w); ++b) {
         Gather gather;

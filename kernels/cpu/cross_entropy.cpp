@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <vector>
 
+#include "kernels/cpu/memory.h"
 #include "kernels/parallel.h"
 
 namespace kg::kernels::cpu {
@@ -29,7 +29,7 @@ struct Softmax {
 template <class T>
 void forward(std::int64_t rows, std::int64_t classes, double scale, const T* logits,
              const std::int64_t* labels, T* loss) {
-  std::vector<double> losses(static_cast<std::size_t>(rows), std::numeric_limits<double>::quiet_NaN());
+  Array<double> losses(static_cast<std::size_t>(rows), std::numeric_limits<double>::quiet_NaN());
   parallel_for_ranges(rows, rows_per_task, [&](Range range) {
     for (std::int64_t r = range.begin; r < range.end; ++r) {
       if (!is_valid(labels[r], classes)) continue;

@@ -3,9 +3,9 @@
 
 #include <memory>
 #include <utility>
-#include <vector>
 
 #include "kernels/cpu/blocks.h"
+#include "kernels/cpu/memory.h"
 #include "kernels/cpu/scratch.h"
 #include "kernels/parallel.h"
 
@@ -48,7 +48,7 @@ void forward(std::int64_t planes, std::int64_t plane, Input<T> input_array, T* o
 
 template <class T>
 void backward(std::int64_t planes, std::int64_t plane, const T* grad_output, Output<T> grad_input) {
-  std::vector<T> values(grad_output, grad_output + planes);
+  Array<T> values(grad_output, grad_output + planes);
   for (T& value : values) value /= static_cast<T>(plane);
   grad_input.keep(std::make_shared<ConstantPlanes<T>>(std::move(values), plane));
 }

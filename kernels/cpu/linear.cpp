@@ -2,9 +2,9 @@
 #include "kernels/linear.h"
 
 #include <algorithm>
-#include <vector>
 
 #include "kernels/cpu/correlate.h"
+#include "kernels/cpu/memory.h"
 #include "kernels/cpu/scratch.h"
 #include "kernels/parallel.h"
 
@@ -28,8 +28,8 @@ template <class T>
 void multiply(std::int64_t rows, std::int64_t columns, std::int64_t inner, Operand<T> a, Operand<T> b,
               const T* bias, T* c) {
   if (columns == 0) return;  // an image without width is nothing to correlate
-  std::vector<T> source(static_cast<std::size_t>(inner * columns + correlate_slack));
-  std::vector<std::int64_t> offsets(static_cast<std::size_t>(inner));
+  Array<T> source(static_cast<std::size_t>(inner * columns + correlate_slack));
+  Array<std::int64_t> offsets(static_cast<std::size_t>(inner));
   for (std::int64_t k = 0; k < inner; ++k) {
     offsets[static_cast<std::size_t>(k)] = k * columns;
     for (std::int64_t n = 0; n < columns; ++n)

@@ -2,8 +2,8 @@
 #include "kernels/cpu/max_pool2d_blocks.h"
 
 #include <algorithm>
-#include <vector>
 
+#include "kernels/cpu/memory.h"
 #include "kernels/cpu/pool2d_window.h"
 #include "kernels/cpu/scratch.h"
 
@@ -12,7 +12,7 @@ namespace kg::kernels::cpu {
 template <class T>
 void Winners<T>::write_plain(void* argmax) const {
   const std::int64_t out_w = problem_.out_w(), plane = problem_.out_h() * out_w;
-  std::vector<T> places(static_cast<std::size_t>(problem_.planes * plane));
+  Array<T> places(static_cast<std::size_t>(problem_.planes * plane));
   places_->write_plain(places.data());
   for (std::int64_t i = 0; i < problem_.planes * plane; ++i) {
     const Window rows = window_rows(problem_, i % plane / out_w),

@@ -2,8 +2,8 @@
 #include "kernels/reduce.h"
 
 #include <algorithm>
-#include <vector>
 
+#include "kernels/cpu/memory.h"
 #include "kernels/parallel.h"
 
 namespace kg::kernels::cpu {
@@ -34,7 +34,7 @@ double sum_of_run(const T* values, std::int64_t count) {
 /// One output: the run is long, and cut into pieces whose sums are added in order.
 template <class T>
 double sum_of_everything(const T* input, std::int64_t count) {
-  std::vector<double> pieces(static_cast<std::size_t>(ceil_div(count, elements_per_piece)));
+  Array<double> pieces(static_cast<std::size_t>(ceil_div(count, elements_per_piece)));
   parallel_for_ranges(count, elements_per_piece, [&](Range range) {
     pieces[static_cast<std::size_t>(range.begin / elements_per_piece)] =
         sum_of_run(input + range.begin, range.end - range.begin);
@@ -53,7 +53,7 @@ void sum(const ReduceProblem& p, double scale, const T* input, T* output) {
   const std::int64_t work_per_kept = std::max<std::int64_t>(r.summed.count * r.run, 1);
   parallel_for_ranges(
       r.kept.count, std::max<std::int64_t>(elements_per_piece / work_per_kept, 1), [&](Range range) {
-        std::vector<double> sums(static_cast<std::size_t>(outputs_per_kept));
+        Array<double> sums(static_cast<std::size_t>(outputs_per_kept));
         for (std::int64_t i = range.begin; i < range.end; ++i) {
           std::fill(sums.begin(), sums.end(), 0.0);
           for (std::int64_t k = 0; k < r.summed.count; ++k) {
