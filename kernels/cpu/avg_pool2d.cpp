@@ -2,6 +2,7 @@
 #include "kernels/avg_pool2d.h"
 
 #include "kernels/cpu/pool2d_window.h"
+#include "kernels/global_avg_pool2d.h"
 #include "kernels/parallel.h"
 
 namespace kg::kernels::cpu {
@@ -27,8 +28,16 @@ void for_windows(const Pool2dProblem& p, const Body& body) {
   });
 }
 
+/// Whether the one window is the whole plane.
+bool is_global(const Pool2dProblem& p) {
+  return p.k_h == p.h && p.k_w == p.w && p.padding_h == 0 && p.padding_w == 0;
+}
+
 template <class T>
-void forward(const Pool2dProblem& p, bool count_include_pad, const T* input, T* output) {
+void forward(const Pool2dProblem& p, bool count_include_pad, Input<T> input_array, T* output) {
+  if (is_global(p))
+    return tables<GlobalAvgPool2dKernels>().of<T>()->forward(p.planes, p.h * p.w, input_array, output);
+  const T* input = input_array;
   for_windows(p, [&](std::int64_t z, Window rows, Window columns, std::int64_t index) {
     double sum = 0;
     for (std::int64_t y = rows.begin; y < rows.end; ++y)
@@ -39,7 +48,12 @@ void forward(const Pool2dProblem& p, bool count_include_pad, const T* input, T* 
 }
 
 template <class T>
-void backward(const Pool2dProblem& p, bool count_include_pad, const T* grad_output, T* grad_input) {
+void backward(const Pool2dProblem& p, bool count_include_pad, const T* grad_output,
+              Output<T> grad_input_array) {
+  if (is_global(p))
+    return tables<GlobalAvgPool2dKernels>().of<T>()->backward(p.planes, p.h * p.w, grad_output,
+                                                              grad_input_array);
+  T* grad_input = grad_input_array;
   parallel_for_ranges(p.planes * p.h * p.w, elements_per_piece, [&](Range range) {
     std::fill(grad_input + range.begin, grad_input + range.end, T(0));
   });

@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/batch_norm_blocks.h"
 #include "kernels/cpu/batch_norm_plane.h"
+#include "kernels/cpu/conv2d_blocks.h"
 #include "kernels/cpu/dropout.h"
 #include "kernels/cpu/memory.h"
 #include "kernels/cpu/scratch.h"
@@ -136,9 +137,12 @@ void forward_inference(const BatchNormProblem& p, Input<T> input, const T* gamma
                        const T* mean, const T* var, T* inv_std, Output<T> output) {
   for (std::int64_t c = 0; c < p.channels; ++c)
     inv_std[c] = static_cast<T>(1 / std::sqrt(static_cast<double>(var[c]) + p.epsilon));
+  const Array<Channel<T>> channels = channels_of(p, gamma, beta, mean, inv_std);
   auto blocks = blocked(p, input);
+  if (blocks && p.dropout.p == 0)
+    if (auto folded = with_batch_norm(blocks, channels)) return output.keep(folded);
   if (blocks && blocks->depth() == max_depth) blocks = stored(blocks);
-  normalize<T>(p, channels_of(p, gamma, beta, mean, inv_std), input, blocks, output);
+  normalize<T>(p, channels, input, blocks, output);
 }
 
 template <class T>

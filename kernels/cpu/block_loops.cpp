@@ -145,6 +145,16 @@ constexpr int pixels_for(int channels) {
   return fitting < 6 ? fitting : 6;
 }
 
+/// What batch_norm_plane.cpp makes of a value, to the bit.
+template <class T>
+HWY_INLINE Vector<T> normalized(const Channel<T>& channel, Vector<T> x) {
+  const Lanes<T> d;
+  const auto relu_if = [&](bool on, Vector<T> v)
+                           HWY_ATTR { return on ? hn::IfThenZeroElse(hn::Lt(v, hn::Zero(d)), v) : v; };
+  return relu_if(channel.relu_after, hn::MulAdd(relu_if(channel.relu_before, x), hn::Set(d, channel.scale),
+                                                hn::Set(d, channel.shift)));
+}
+
 /// Channels by pixels in registers. All three taps of a row at once where KernelWidth is 3; else it is 0.
 template <int Channels, int Pixels, int KernelWidth, class T>
 KG_TILE void correlate_tile(const BlockCorrelation<T>& work, const Run<T>& run, std::int64_t pixel,
@@ -172,6 +182,9 @@ KG_TILE void correlate_tile(const BlockCorrelation<T>& work, const Run<T>& run, 
       } else {
         for (std::int64_t j = run.taps.left; j < run.taps.right; ++j) add_tap(c, i, j);
       }
+  if (work.batch_norm)
+    for (int o = 0; o < Channels; ++o)
+      for (int p = 0; p < Pixels; ++p) sums[o][p] = normalized(work.batch_norm[channel + o], sums[o][p]);
   const std::int64_t out_plane = work.out_h() * work.out_w() * lanes<T>;
   T* to = run.to + channel * out_plane + pixel * run.out_step;
   for (int o = 0; o < Channels; ++o)

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/batch_norm_plane.h"
 #include "kernels/pool2d_problem.h"
 #include "kernels/table.h"
 
@@ -20,6 +21,7 @@ struct BlockCorrelation {
   std::int64_t padding_h, padding_w;  ///< Less than k_h and k_w.
   const T* weights;                   ///< [c_in][k_h][k_w][c_out]
   const T* bias;                      ///< [c_out] or null.
+  const Channel<T>* batch_norm;       ///< What is done to the sums before they are stored: [c_out] or null.
   T* output;                          ///< [c_out][out_h][out_w][lanes]
 
   std::int64_t out_h() const { return h + 2 * padding_h - k_h + 1; }

@@ -104,6 +104,20 @@ class Convolved final : public Blocks<T> {
         weights_(forward_weights(problem, weight)),
         bias_(bias, bias + (bias ? problem.c_out : 0)),
         states_(static_cast<std::size_t>(this->blocks())) {}
+  /// One with a batch norm behind it, of another that has none.
+  Convolved(const Convolved& other, const Array<Channel<T>>& batch_norm)
+      : Blocks<T>(other),
+        p_(other.p_),
+        input_(other.input_),
+        weights_(other.weights_),
+        bias_(other.bias_),
+        batch_norm_(batch_norm),
+        states_(other.states_.size()) {}
+
+  bool takes_batch_norm(const Array<Channel<T>>& channels) const {
+    return batch_norm_.empty() && static_cast<std::int64_t>(channels.size()) == p_.c_out &&
+           std::ranges::all_of(states_, [](const auto& state) { return state == State::unread; });
+  }
 
   int depth() const override { return input_->depth() + 1; }
 
@@ -176,12 +190,14 @@ class Convolved final : public Blocks<T> {
                                       .padding_w = p_.padding_w,
                                       .weights = weights_.data(),
                                       .bias = bias_.empty() ? nullptr : bias_.data(),
+                                      .batch_norm = batch_norm_.empty() ? nullptr : batch_norm_.data(),
                                       .output = output});
   }
 
   const Conv2dProblem p_;
   const std::shared_ptr<const Blocks<T>> input_;
   const Array<T> weights_, bias_;
+  const Array<Channel<T>> batch_norm_;
   mutable Array<std::atomic<State>> states_;
   mutable std::once_flag has_memory_;
   mutable std::shared_ptr<StoredBlocks<T>> memory_;
@@ -201,6 +217,18 @@ template void conv2d_forward(const Conv2dProblem&, std::shared_ptr<const Blocks<
                              const float*, Output<float>);
 template void conv2d_forward(const Conv2dProblem&, std::shared_ptr<const Blocks<double>>, bool, const double*,
                              const double*, Output<double>);
+
+template <class T>
+std::shared_ptr<const Blocks<T>> with_batch_norm(const std::shared_ptr<const Blocks<T>>& images,
+                                                 const Array<Channel<T>>& channels) {
+  const auto convolved = std::dynamic_pointer_cast<const Convolved<T>>(images);
+  if (!convolved || !convolved->takes_batch_norm(channels)) return nullptr;
+  return std::make_shared<Convolved<T>>(*convolved, channels);
+}
+template std::shared_ptr<const Blocks<float>> with_batch_norm(const std::shared_ptr<const Blocks<float>>&,
+                                                              const Array<Channel<float>>&);
+template std::shared_ptr<const Blocks<double>> with_batch_norm(const std::shared_ptr<const Blocks<double>>&,
+                                                               const Array<Channel<double>>&);
 
 namespace {
 
@@ -293,6 +321,7 @@ class Backward {
                                       .padding_w = p_.k_w - 1 - p_.padding_w,
                                       .weights = weights_.data(),
                                       .bias = nullptr,
+                                      .batch_norm = nullptr,
                                       .output = grad_input_->block(index)});
     if (with_sums_) with_sums_->add_up(index);
   }

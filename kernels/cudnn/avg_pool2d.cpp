@@ -27,7 +27,7 @@ void backward(const Pool2dProblem& p, bool count_include_pad, const T* grad_outp
 }
 
 template <class T>
-constexpr AvgPool2dKernels<T> avg_pool2d{forward<T>, backward<T>};
+constexpr AvgPool2dKernels<T> avg_pool2d{plain<forward<T>>, plain<backward<T>>};
 
 }  // namespace
 

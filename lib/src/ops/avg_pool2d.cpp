@@ -19,7 +19,7 @@ Tensor avg_pool2d(const Tensor& input, Pair kernel, const PoolOptions& options) 
       compute(kernels.forward, problem, count_include_pad, input, output);
     });
   const auto rule = [=, input_shape = input.shape()](const BackwardCall& call) -> std::vector<Tensor> {
-    Tensor gradient = Tensor::empty(input_shape, like);
+    Tensor gradient = unwritten(input_shape, like);
     if (gradient.numel() > 0)
       dispatch::run<kernels::AvgPool2dKernels>("backward", like, description, [&](const auto& kernels) {
         compute(kernels.backward, problem, count_include_pad, call.grad_output, gradient);
