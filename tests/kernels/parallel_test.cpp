@@ -67,16 +67,15 @@ TEST_CASE("An exception in a loop ends it and arrives at its caller", "[parallel
   constexpr std::int64_t count = 100'000'000;
   std::atomic<bool> thrown = false;
   std::atomic<std::int64_t> calls = 0;
-  const auto body = [&](std::int64_t i) {
-    ++calls;
-    if (i == 1) {
+  const auto body = [&](std::int64_t) {
+    if (++calls == 2) {
       thrown = true;
-      throw Error("from call 1");
+      throw Error("from the second call");
     }
     // Nobody is ahead of the exception.
     wait_for([&] { return thrown.load(); });
   };
-  check_error([&] { parallel_for(count, body); }, {"from call 1"});
+  check_error([&] { parallel_for(count, body); }, {"from the second call"});
   CHECK(calls < count / 10);
   CHECK(runs_in_parallel());
 }
