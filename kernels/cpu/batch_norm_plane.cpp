@@ -9,6 +9,7 @@
 #include <hwy/highway.h>
 
 #include "kernels/cpu/first_lanes-inl.h"
+#include "kernels/cpu/normalized-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace kg::kernels::cpu {
@@ -21,13 +22,6 @@ template <class T>
 using Lanes = hn::ScalableTag<T>;
 template <class T>
 using Vector = hn::Vec<Lanes<T>>;
-
-/// max(x, 0), where NaN stays NaN.
-template <class V>
-HWY_INLINE V relu_if(bool on, V x) {
-  const hn::DFromV<V> d;
-  return on ? hn::IfThenZeroElse(hn::Lt(x, hn::Zero(d)), x) : x;
-}
 
 /// Calls f(vector offset, number of lanes that count) over [0, count). Lanes beyond the number must be masked
 /// by the caller.
@@ -98,12 +92,10 @@ Moments moments(const T* x, std::int64_t count, bool relu_before) {
 
 template <class T>
 void normalize(const Channel<T>& channel, const T* x, std::int64_t count, T* y) {
-  const Lanes<T> d;
   const Span<T> span{count};
-  const Vector<T> scale = hn::Set(d, channel.scale), shift = hn::Set(d, channel.shift);
+  const Channel<T> constants = channel;  // y could be channel, for all that the compiler knows
   for_vectors<T>(count, [&](std::int64_t i, auto tail) HWY_ATTR {
-    const Vector<T> value = relu_if(channel.relu_before, span.load(x, i, tail));
-    span.store(relu_if(channel.relu_after, hn::MulAdd(value, scale, shift)), y, i, tail);
+    span.store(normalized(constants, span.load(x, i, tail)), y, i, tail);
   });
 }
 

@@ -13,6 +13,8 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/cpu/normalized-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace kg::kernels::cpu {
 namespace HWY_NAMESPACE {
@@ -143,16 +145,6 @@ constexpr int max_channels = many_registers ? 8 : 4;
 constexpr int pixels_for(int channels) {
   const int fitting = ((many_registers ? 32 : 16) - 1) / (channels + 1);
   return fitting < 6 ? fitting : 6;
-}
-
-/// What batch_norm_plane.cpp makes of a value, to the bit.
-template <class T>
-HWY_INLINE Vector<T> normalized(const Channel<T>& channel, Vector<T> x) {
-  const Lanes<T> d;
-  const auto relu_if = [&](bool on, Vector<T> v)
-                           HWY_ATTR { return on ? hn::IfThenZeroElse(hn::Lt(v, hn::Zero(d)), v) : v; };
-  return relu_if(channel.relu_after, hn::MulAdd(relu_if(channel.relu_before, x), hn::Set(d, channel.scale),
-                                                hn::Set(d, channel.shift)));
 }
 
 /// Channels by pixels in registers. All three taps of a row at once where KernelWidth is 3; else it is 0.
